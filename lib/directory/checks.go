@@ -1,0 +1,242 @@
+package directory
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Snapshot checks the records against each other and returns what stands,
+// with all that was left out or looks wrong. Its error wraps ErrNode. The
+// Builder must not be used afterwards.
+func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
+	s := &b.snap
+	b.checkNodes()
+	if b.nodeErr != nil {
+		return nil, b.problems, fmt.Errorf("%w: %w", ErrNode, b.nodeErr)
+	}
+	s.Domains = unique(b, "domain", s.Domains, func(d *Domain) (string, string, int64) { return d.Name, d.DN, 0 })
+	b.checkMailDomains()
+	s.Mailboxes = unique(b, "mailbox", s.Mailboxes, func(m *Mailbox) (string, string, int64) { return m.Address, m.DN, m.created })
+	s.Forwards = unique(b, "forward", s.Forwards, func(f *Forward) (string, string, int64) { return f.Address, f.DN, f.created })
+	s.Lists = unique(b, "list", s.Lists, func(l *List) (string, string, int64) { return l.Address, l.DN, l.created })
+	b.checkClaims()
+	b.checkForwards()
+	b.checkLists()
+	b.checkSites()
+	b.checkPlacements()
+	return s, b.problems, nil
+}
+
+// unique sorts entries by name and keeps, of those with the same name, the one created first.
+func unique[T any](b *Builder, kind string, entries []T, of func(*T) (name, dn string, created int64)) []T {
+	slices.SortFunc(entries, func(x, y T) int {
+		nameX, dnX, createdX := of(&x)
+		nameY, dnY, createdY := of(&y)
+		return cmp.Or(strings.Compare(nameX, nameY), cmp.Compare(sinceOrLast(createdX), sinceOrLast(createdY)), strings.Compare(dnX, dnY))
+	})
+	kept := entries[:0]
+	for i := range entries {
+		name, dn, _ := of(&entries[i])
+		if len(kept) > 0 {
+			if first, firstDN, _ := of(&kept[len(kept)-1]); first == name {
+				b.conflict("%s %s has two entries: %s keeps it, the other is left out", firstDN, dn, kind, show(name), show(firstDN))
+				continue
+			}
+		}
+		kept = append(kept, entries[i])
+	}
+	clear(entries[len(kept):])
+	return kept
+}
+
+func (b *Builder) conflict(format, keeper, loser string, args ...any) {
+	b.problems = append(b.problems, Problem{[]string{loser, keeper}, fmt.Sprintf(format, args...)})
+}
+
+// checkNodes refuses two nodes of one name or one VPN address: mail and logins would go to the wrong one.
+func (b *Builder) checkNodes() {
+	nodes := b.snap.Nodes
+	slices.SortFunc(nodes, func(x, y Node) int { return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.DN, y.DN)) })
+	for i := range nodes {
+		for j := range nodes[:i] {
+			if nodes[i].Name == nodes[j].Name || nodes[i].VPN == nodes[j].VPN {
+				b.nodeErr = fmt.Errorf("%s and %s have the same name or VPN address", show(nodes[j].DN), show(nodes[i].DN))
+			}
+		}
+	}
+}
+
+// checkMailDomains leaves out addresses in domains that take no mail here, with one Problem for each domain.
+func (b *Builder) checkMailDomains() {
+	s := &b.snap
+	strangers := map[string]*Problem{}
+	known := func(address, dn string) bool {
+		_, domain, _ := strings.Cut(address, "@")
+		if d := s.Domain(domain); d != nil && d.Mail && domain != b.network.ContactDomain {
+			return true
+		}
+		p := strangers[domain]
+		if p == nil {
+			p = &Problem{Text: fmt.Sprintf("no domain entry says that mail for %s is taken here; addresses in it are left out", show(domain))}
+			if domain == b.network.ContactDomain {
+				p.Text = fmt.Sprintf("%s is kept for the contact addresses of sites; other addresses in it are left out", show(domain))
+			}
+			strangers[domain] = p
+		}
+		if len(p.DNs) == 0 || p.DNs[len(p.DNs)-1] != dn {
+			p.DNs = append(p.DNs, dn)
+		}
+		return false
+	}
+	s.Mailboxes = slices.DeleteFunc(s.Mailboxes, func(m Mailbox) bool { return !known(m.Address, m.DN) })
+	s.Forwards = slices.DeleteFunc(s.Forwards, func(f Forward) bool { return !known(f.Address, f.DN) })
+	s.Lists = slices.DeleteFunc(s.Lists, func(l List) bool { return !known(l.Address, l.DN) })
+	for i := range s.Mailboxes {
+		m := &s.Mailboxes[i]
+		m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == m.Address || !known(a, m.DN) })
+	}
+	for _, domain := range sortedKeys(strangers) {
+		b.problems = append(b.problems, *strangers[domain])
+	}
+}
+
+// checkClaims gives each address to one entry.
+func (b *Builder) checkClaims() {
+	s := &b.snap
+	claims := s.collectClaims()
+	kept := claims[:0]
+	lostMailbox, lostForward, lostList := map[uint32]bool{}, map[uint32]bool{}, map[uint32]bool{}
+	for _, c := range claims {
+		if len(kept) == 0 || kept[len(kept)-1].address != c.address {
+			kept = append(kept, c)
+			continue
+		}
+		keeper, _ := s.owner(kept[len(kept)-1])
+		loser, _ := s.owner(c)
+		if keeper != loser {
+			b.conflict("address %s is claimed by both: %s keeps it", keeper, loser, show(c.address), show(keeper))
+		}
+		switch c.use {
+		case UseMailbox:
+			lostMailbox[c.index] = true
+		case UseForward:
+			lostForward[c.index] = true
+		case UseList:
+			lostList[c.index] = true
+		case UseAlias:
+			m := &s.Mailboxes[c.index]
+			m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == c.address })
+		}
+	}
+	s.claims = kept
+	if len(lostMailbox)+len(lostForward)+len(lostList) == 0 {
+		return
+	}
+	// An entry that lost its own address goes, and its other claims with it: count again without it.
+	s.Mailboxes = without(s.Mailboxes, lostMailbox)
+	s.Forwards = without(s.Forwards, lostForward)
+	s.Lists = without(s.Lists, lostList)
+	b.checkClaims()
+}
+
+func without[T any](entries []T, lost map[uint32]bool) []T {
+	var i uint32
+	return slices.DeleteFunc(entries, func(T) bool { i++; return lost[i-1] })
+}
+
+// checkSites gives each host name to one site and leaves out contacts that cannot be reached.
+func (b *Builder) checkSites() {
+	s := &b.snap
+	s.Sites = unique(b, "site", s.Sites, func(x *Site) (string, string, int64) { return x.Name, x.DN, x.created })
+	owner := map[string]int{}
+	for i := range s.Sites {
+		owner[s.Sites[i].Name] = i
+	}
+	byAge := make([]int, len(s.Sites))
+	for i := range byAge {
+		byAge[i] = i
+	}
+	slices.SortFunc(byAge, func(i, j int) int {
+		return cmp.Or(cmp.Compare(sinceOrLast(s.Sites[i].created), sinceOrLast(s.Sites[j].created)), strings.Compare(s.Sites[i].DN, s.Sites[j].DN))
+	})
+	for _, i := range byAge {
+		site := &s.Sites[i]
+		site.Aliases = slices.DeleteFunc(site.Aliases, func(alias string) bool {
+			j, taken := owner[alias]
+			if !taken {
+				owner[alias] = i
+				return false
+			}
+			b.conflict("host name %s is claimed by both: %s keeps it", s.Sites[j].DN, site.DN, show(alias), show(s.Sites[j].DN))
+			return true
+		})
+		if site.Contact != "" && !s.reachable(site.Contact) {
+			b.report("contact %s does not exist here, or is suspended; the site has no contact address", site.DN, show(site.Contact))
+			site.Contact = ""
+		}
+	}
+}
+
+// checkLists names the lists that cannot work as their entry says; their mail waits.
+func (b *Builder) checkLists() {
+	for i := range b.snap.Lists {
+		l := &b.snap.Lists[i]
+		node := b.snap.Node(l.Node)
+		switch {
+		case l.Node == "":
+			b.report("list %s has no active node; its mail waits in the queue", l.DN, show(l.Address))
+		case node == nil:
+			b.report("list %s is active on %s, which is no node; its mail waits in the queue", l.DN, show(l.Address), show(l.Node))
+		case !node.State.Serves():
+			b.report("list %s is active on %s, which is %s; its mail waits in the queue until the list is moved", l.DN, show(l.Address), show(l.Node), node.State)
+		case len(l.Candidates) > 0 && !slices.Contains(l.Candidates, l.Node):
+			b.report("list %s is active on %s, which is not among its candidates %v", l.DN, show(l.Address), show(l.Node), l.Candidates)
+		}
+	}
+}
+
+// checkPlacements collects the placements in use and reports those that lead nowhere, once each.
+func (b *Builder) checkPlacements() {
+	s := &b.snap
+	users := map[*Placement][]string{}
+	use := func(p *Placement, dn string) {
+		if p == nil {
+			return
+		}
+		// maxNamed+1 names are enough to say "and more" without holding a million.
+		if dns := users[p]; len(dns) <= maxNamed {
+			users[p] = append(dns, dn)
+		}
+	}
+	for i := range s.Mailboxes {
+		use(s.Mailboxes[i].Placement, s.Mailboxes[i].DN)
+	}
+	for i := range s.Sites {
+		use(s.Sites[i].Placement, s.Sites[i].DN)
+	}
+	for p := range users {
+		s.placements = append(s.placements, p)
+	}
+	slices.SortFunc(s.placements, func(p, q *Placement) int { return strings.Compare(p.Name, q.Name) })
+	for _, p := range s.placements {
+		for _, name := range p.Nodes {
+			if s.Node(name) == nil {
+				b.problems = append(b.problems, Problem{users[p], fmt.Sprintf("placement %s names %s, which is no node; it is passed over", show(p.Name), show(name))})
+			}
+		}
+		if s.ActiveNode(p) == nil {
+			b.problems = append(b.problems, Problem{users[p], fmt.Sprintf("placement %s has no node that serves; mail waits in the queue, logins and visitors are told to come back", show(p.Name))})
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,211 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The parsers below are the only way by which a directory value enters the
+// model. What they let through cannot hold a white space, quote, control byte,
+// backslash, "%", "$", "<", ";" or "..": nothing that ends a row, a directive
+// or a path in any file that rplan writes.
+
+const (
+	maxLocal     = 64  // RFC 5321 section 4.5.3.1.1
+	maxHost      = 253 // RFC 1035 section 3.1, in text
+	maxLabel     = 63
+	maxPlacement = 8 // nodes in a placement
+	maxPath      = 200
+	maxKey       = 4096
+)
+
+func isAlnum(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+func isWord(c byte) bool  { return isAlnum(c) || 'A' <= c && c <= 'Z' }
+
+// parseLabel reads one DNS label (RFC 1123 section 2.1), lower-cased.
+func parseLabel(v []byte) (string, error) {
+	if len(v) == 0 || len(v) > maxLabel {
+		return "", fmt.Errorf("a label has 1 to %d characters", maxLabel)
+	}
+	s := lower(v)
+	for i := range len(s) {
+		if !isAlnum(s[i]) && (s[i] != '-' || i == 0 || i == len(s)-1) {
+			return "", errors.New("a label has letters, digits and inner hyphens only")
+		}
+	}
+	return s, nil
+}
+
+// parseHost reads a host name of two or more labels, lower-cased, without a final dot.
+func parseHost(v []byte) (string, error) {
+	if len(v) > maxHost {
+		return "", fmt.Errorf("a host name has at most %d characters", maxHost)
+	}
+	s := lower(v)
+	if err := checkHost(s); err != nil {
+		return "", err
+	}
+	return s, nil
+}
+
+func checkHost(s string) error {
+	start, labels := 0, 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			if !isAlnum(s[i]) && s[i] != '-' {
+				return errors.New("a host name has letters, digits, hyphens and dots only")
+			}
+			continue
+		}
+		if n := i - start; n == 0 || n > maxLabel || s[start] == '-' || s[i-1] == '-' {
+			return errors.New("a label of a host name is empty, too long, or begins or ends with a hyphen")
+		}
+		start = i + 1
+		labels++
+	}
+	if labels < 2 {
+		return errors.New("a host name has at least two labels")
+	}
+	return nil
+}
+
+// parseAddress reads a mail address, lower-cased. The local part is narrower
+// than RFC 5321 allows: letters, digits and . _ + - = ~ & that neither begin
+// nor end with a dot or begin with a hyphen, which is what mail programs and
+// command lines agree on.
+func parseAddress(v []byte) (string, error) {
+	if len(v) > maxLocal+1+maxHost {
+		return "", errors.New("the address is too long")
+	}
+	s := lower(v)
+	at := strings.IndexByte(s, '@')
+	if at <= 0 {
+		return "", errors.New("an address is local@domain")
+	}
+	if at > maxLocal {
+		return "", fmt.Errorf("the part before the @ has at most %d characters", maxLocal)
+	}
+	for i := range at {
+		switch c := s[i]; {
+		case isAlnum(c), c == '_', c == '+' && i > 0, c == '=' && i > 0, c == '~' && i > 0, c == '&' && i > 0, c == '-' && i > 0:
+		case c == '.' && i > 0 && i < at-1 && s[i-1] != '.':
+		default:
+			return "", errors.New("the part before the @ has a character, or a dot or sign in a place, that rplan does not accept")
+		}
+	}
+	if err := checkHost(s[at+1:]); err != nil {
+		return "", err
+	}
+	if len(s)-at-1 > maxHost {
+		return "", fmt.Errorf("a host name has at most %d characters", maxHost)
+	}
+	return s, nil
+}
+
+// parsePlacement reads node names joined with "_", in order of preference.
+func parsePlacement(v []byte) (*Placement, error) {
+	if len(v) > maxPlacement*(maxLabel+1) {
+		return nil, errors.New("the placement is too long")
+	}
+	p := &Placement{}
+	for name := range strings.SplitSeq(string(v), "_") {
+		node, err := parseLabel([]byte(name))
+		if err != nil {
+			return nil, fmt.Errorf("a placement is node names joined with \"_\": %w", err)
+		}
+		if slices.Contains(p.Nodes, node) {
+			return nil, fmt.Errorf("node %q is there twice", node)
+		}
+		p.Nodes = append(p.Nodes, node)
+	}
+	if len(p.Nodes) > maxPlacement {
+		return nil, fmt.Errorf("a placement has at most %d nodes", maxPlacement)
+	}
+	p.Name = strings.Join(p.Nodes, "_")
+	return p, nil
+}
+
+// parsePath reads a relative path whose parts begin with a letter, digit or "_".
+func parsePath(v []byte) (string, error) {
+	if len(v) == 0 || len(v) > maxPath {
+		return "", fmt.Errorf("a document root has 1 to %d characters", maxPath)
+	}
+	for part := range strings.SplitSeq(string(v), "/") {
+		for i, c := range []byte(part) {
+			if !isWord(c) && c != '_' && (i == 0 || c != '.' && c != '-') {
+				return "", errors.New("a document root is a relative path; its parts have letters, digits and _ . - and begin with no dot")
+			}
+		}
+		if part == "" {
+			return "", errors.New("a document root is a relative path without empty parts")
+		}
+	}
+	return string(v), nil
+}
+
+func parseAddr(v []byte) (netip.Addr, error) {
+	a, err := netip.ParseAddr(string(v[:min(len(v), 64)]))
+	if err != nil || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() {
+		return netip.Addr{}, errors.New("not the IP address of one host")
+	}
+	return a, nil
+}
+
+// parseKey reads a public key in one line of printable ASCII without quotes.
+func parseKey(v []byte) (string, error) {
+	if len(v) == 0 || len(v) > maxKey {
+		return "", fmt.Errorf("a key has 1 to %d characters", maxKey)
+	}
+	for _, c := range v {
+		if !isWord(c) && !strings.ContainsRune(" +/=@._-", rune(c)) {
+			return "", errors.New("a key is one line of base64, with its type and comment")
+		}
+	}
+	return string(v), nil
+}
+
+func parseNumber(v []byte, limit int64) (int64, error) {
+	n, err := strconv.ParseUint(string(v[:min(len(v), 24)]), 10, 63)
+	if err != nil || int64(n) > limit {
+		return 0, fmt.Errorf("not a number from 0 to %d", limit)
+	}
+	return int64(n), nil
+}
+
+// parseEnum finds v among names; its index is the constant of that name.
+func parseEnum(v []byte, names []string) (uint8, error) {
+	for i, name := range names {
+		if strings.EqualFold(string(v[:min(len(v), 64)]), name) {
+			return uint8(i), nil
+		}
+	}
+	return 0, fmt.Errorf("not one of %s", strings.Join(names, ", "))
+}
+
+// lower is v as a string with A-Z folded; other bytes stay for the parser to refuse.
+func lower(v []byte) string {
+	for _, c := range v {
+		if 'A' <= c && c <= 'Z' {
+			return strings.Map(func(r rune) rune {
+				if 'A' <= r && r <= 'Z' {
+					return r + 'a' - 'A'
+				}
+				return r
+			}, string(v))
+		}
+	}
+	return string(v)
+}
+
+// show is an untrusted value for a message: quoted, cut to a length one can read.
+func show[T string | []byte](v T) string {
+	const most = 120
+	if len(v) > most {
+		return strconv.QuoteToASCII(string(v[:most])) + fmt.Sprintf(" (first %d of %d bytes)", most, len(v))
+	}
+	return strconv.QuoteToASCII(string(v))
+}
