@@ -48,7 +48,7 @@ func (b *Builder) cutLoops() {
 	for i := range s.Forwards {
 		f := &s.Forwards[i]
 		f.Targets = slices.DeleteFunc(f.Targets, func(t string) bool {
-			r, ok := s.Recipient(t)
+			r, ok := s.Resolve(t)
 			if !ok || r.Forward == nil {
 				return false
 			}
@@ -80,7 +80,7 @@ func (s *Snapshot) rings() []int {
 		order[v], low[v] = count, count
 		open = append(open, v)
 		for _, target := range s.Forwards[v].Targets {
-			r, ok := s.Recipient(target)
+			r, ok := s.Resolve(target)
 			if !ok || r.Forward == nil {
 				continue
 			}
