@@ -3,24 +3,23 @@ package render
 // Settings are the parts of rplan.toml's [genmaps] that shape files. The
 // keys are documented in rplan.toml(5).
 type Settings struct {
-	Postfix PostfixSettings `toml:"postfix"`
-	Dovecot DovecotSettings `toml:"dovecot"`
-	Apache  ApacheSettings  `toml:"apache"`
-	DNS     DNSSettings     `toml:"dns"`
+	LMTPPort int             `toml:"lmtp-port"` // of Dovecot, on each node's VPN address
+	Postfix  PostfixSettings `toml:"postfix"`
+	Dovecot  DovecotSettings `toml:"dovecot"`
+	Apache   ApacheSettings  `toml:"apache"`
+	DNS      DNSSettings     `toml:"dns"`
 }
 
 // PostfixSettings say how Postfix finds its maps and the others.
 type PostfixSettings struct {
 	Format       string `toml:"format"`        // of the big maps: cdb, lmdb, hash or texthash
 	SmallFormat  string `toml:"small-format"`  // of those that change with a node's state
-	LMTPPort     int    `toml:"lmtp-port"`     // of Dovecot, on each node's VPN address
 	MlmmjPort    int    `toml:"mlmmj-port"`    // of the Postfix listener that feeds mlmmj
 	Mailman3Port int    `toml:"mailman3-port"` // of Mailman's LMTP server
 }
 
 // DovecotSettings are the ports that Dovecot has on the node's VPN address.
 type DovecotSettings struct {
-	LMTPPort int `toml:"lmtp-port"`
 	IMAPPort int `toml:"imap-port"` // logins handed over by other nodes
 }
 
@@ -45,8 +44,9 @@ type DNSSettings struct {
 // Defaults are the settings of a node whose rplan.toml says nothing of them.
 func Defaults() Settings {
 	return Settings{
-		Postfix: PostfixSettings{Format: "cdb", SmallFormat: "cdb", LMTPPort: 24, MlmmjPort: 10026, Mailman3Port: 8024},
-		Dovecot: DovecotSettings{LMTPPort: 24, IMAPPort: 10143},
+		LMTPPort: 24,
+		Postfix:  PostfixSettings{Format: "cdb", SmallFormat: "cdb", MlmmjPort: 10026, Mailman3Port: 8024},
+		Dovecot:  DovecotSettings{IMAPPort: 10143},
 		Apache: ApacheSettings{
 			Root: "/srv/www", Certificates: "/etc/letsencrypt/live", Challenges: "/var/lib/rplan/acme",
 			HTTPPort: 80, HTTPSPort: 443, VPNPort: 8080,
