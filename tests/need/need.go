@@ -45,6 +45,16 @@ func Program(t testing.TB, names ...string) string {
 	return first
 }
 
+// File skips t unless there is something at every path.
+func File(t testing.TB, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			missing(t, path)
+		}
+	}
+}
+
 // Netns skips t unless it can make network namespaces, and run ip(8) in them.
 func Netns(t testing.TB) {
 	t.Helper()

@@ -72,6 +72,17 @@ func TestProgramFindsSbin(t *testing.T) {
 	}
 }
 
+func TestFile(t *testing.T) {
+	t.Setenv("RPLAN_NO_SKIP", "")
+	here := t.TempDir()
+	File(t, here)
+	absent := filepath.Join(here, "absent")
+	w := watch(func(t testing.TB) { File(t, here, absent) })
+	if want := "skipped: needs " + absent; w.skipped != want {
+		t.Errorf("skipped with %q, want %q", w.skipped, want)
+	}
+}
+
 func TestNoSkip(t *testing.T) {
 	t.Setenv("RPLAN_NO_SKIP", "1")
 	w := watch(func(t testing.TB) { Program(t, "rplan-none") })
