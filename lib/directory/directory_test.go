@@ -1,0 +1,372 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// collective builds snapshots from lines "kind dn field=value field=value"; "@N" before the DN is its age.
+type collective struct {
+	t *testing.T
+	b *Builder
+}
+
+func newCollective(t *testing.T) *collective {
+	c := &collective{t, NewBuilder(Network{NodesDomain: "nodes.example.net", ContactDomain: "contact.example.net"})}
+	for i := range 3 {
+		c.add("node", fmt.Sprintf("cn=n%d", i+1), fmt.Sprintf("name=n%d", i+1), "state=up", fmt.Sprintf("vpn-address=10.77.0.%d", i+1),
+			"role=mx", "role=imap", "role=web", "role=lists")
+	}
+	c.add("domain", "dc=org", "name=example.org")
+	return c
+}
+
+func (c *collective) add(kind, dn string, fields ...string) {
+	var r Record
+	k := Kind(slices.Index(kindNames[:], kind))
+	r.Reset(k)
+	if age, rest, ok := strings.Cut(dn, " "); ok && age[0] == '@' {
+		fmt.Sscan(age[1:], &r.Created)
+		dn = rest
+	}
+	r.DN = []byte(dn)
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		f := slices.Index(k.Fields(), name)
+		if f < 0 {
+			c.t.Fatalf("no field %q of %s", name, kind)
+		}
+		r.Values[f] = append(r.Values[f], []byte(value))
+	}
+	c.b.Add(&r)
+}
+
+func (c *collective) mailbox(dn, address string, fields ...string) {
+	c.add("mailbox", dn, append([]string{"address=" + address, "placement=n1_n2"}, fields...)...)
+}
+
+func (c *collective) snapshot() (*Snapshot, []string) {
+	c.t.Helper()
+	s, problems, err := c.b.Snapshot()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var texts []string
+	for _, p := range problems {
+		texts = append(texts, p.String())
+	}
+	return s, texts
+}
+
+// wantProblem checks that exactly one problem has all these words.
+func wantProblem(t *testing.T, problems []string, words ...string) {
+	t.Helper()
+	n := 0
+	for _, p := range problems {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(p, w) }) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d problems have %q, want 1; all: %s", n, words, strings.Join(problems, "\n"))
+	}
+}
+
+func addresses(s *Snapshot) (all []string) {
+	for r := range s.Recipients() {
+		all = append(all, r.Address)
+	}
+	return all
+}
+
+func TestActiveIsTheFirstThatServes(t *testing.T) {
+	p := &Placement{Name: "n1_n2", Nodes: []string{"n1", "n2"}}
+	for _, c := range []struct {
+		n1, n2 State
+		want   string
+	}{
+		{Up, Up, "n1"}, {Draining, Up, "n1"}, {Out, Up, "n2"}, {Returning, Up, "n2"}, {Evicted, Draining, "n2"},
+		{Out, Out, ""}, {Returning, Returning, ""},
+	} {
+		states := map[string]State{"n1": c.n1, "n2": c.n2}
+		got := p.Active(func(n string) (State, bool) { st, ok := states[n]; return st, ok })
+		if got != c.want {
+			t.Errorf("n1 %s, n2 %s: active %q, want %q", c.n1, c.n2, got, c.want)
+		}
+	}
+	if got := p.Active(func(n string) (State, bool) { return Up, n == "n2" }); got != "n2" {
+		t.Errorf("an unknown node is not passed over: active %q", got)
+	}
+}
+
+func TestLiveFallsBack(t *testing.T) {
+	for states, want := range map[string]string{
+		"up up": "n1 n2", "up out": "n1", "draining up": "n2", "draining out": "n1", "out returning": "n1 n2", "out evicted": "n1", "evicted evicted": "",
+	} {
+		b := NewBuilder(Network{})
+		c := &collective{t, b}
+		for i, state := range strings.Fields(states) {
+			c.add("node", fmt.Sprintf("cn=n%d", i+1), fmt.Sprintf("name=n%d", i+1), "state="+state, fmt.Sprintf("vpn-address=10.0.0.%d", i+1), "role=mx")
+		}
+		s, _ := c.snapshot()
+		var names []string
+		for _, n := range s.Live(MX) {
+			names = append(names, n.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: live %q, want %q", states, got, want)
+		}
+		if s.Live(DNS) != nil {
+			t.Error("a node without the role is live for it")
+		}
+	}
+}
+
+func TestAnUnusableNodeStopsEverything(t *testing.T) {
+	for _, fields := range [][]string{
+		{"name=n9", "state=up"},
+		{"name=n9", "state=asleep", "vpn-address=10.77.0.9"},
+		{"name=n_9", "state=up", "vpn-address=10.77.0.9"},
+		{"name=n1", "state=up", "vpn-address=10.77.0.9"},
+		{"name=n9", "state=up", "vpn-address=10.77.0.1"},
+	} {
+		c := newCollective(t)
+		c.add("node", "cn=bad", fields...)
+		if _, _, err := c.b.Snapshot(); !errors.Is(err, ErrNode) || !strings.Contains(err.Error(), `"cn=bad"`) {
+			t.Errorf("%q: error %v", fields, err)
+		}
+	}
+}
+
+func TestABadEntryLeavesTheOthersAlone(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("cn=alice", "alice@example.org", "alias=al@example.org", "alias=a l@example.org")
+	c.mailbox("cn=evil", "evil@example.org\nroot: x")
+	c.mailbox("cn=two", "two@example.org", "address=three@example.org")
+	c.mailbox("cn=odd", "odd@example.org", "status=asleep")
+	c.add("mailbox", "cn=none", "address=none@example.org")
+	s, problems := c.snapshot()
+	if got := addresses(s); !slices.Equal(got, []string{"al@example.org", "alice@example.org"}) {
+		t.Errorf("recipients %q", got)
+	}
+	wantProblem(t, problems, `"cn=alice"`, `alias "a l@example.org"`, "the value is left out")
+	wantProblem(t, problems, `"cn=evil"`, `"evil@example.org\nroot: x"`, "the mailbox is left out")
+	wantProblem(t, problems, `"cn=two"`, "2 values where one is expected")
+	wantProblem(t, problems, `"cn=odd"`, `status "asleep": not one of active, suspended`)
+	wantProblem(t, problems, `"cn=none"`, "placement is missing")
+}
+
+func TestNobodyTakesAnAddressFromItsOwner(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("@100 cn=alice", "alice@example.org", "alias=al@example.org")
+	c.mailbox("@50 cn=mallory", "mallory@example.org", "alias=alice@example.org")       // a mailbox beats an alias, however old
+	c.mailbox("@200 cn=young", "young@example.org", "alias=al@example.org")             // the older alias stays
+	c.mailbox("cn=ageless", "ageless@example.org", "alias=al@example.org")              // unknown age comes last
+	c.mailbox("@200 cn=copy", "Alice@example.org", "alias=extra@example.org")           // the second entry of one name goes whole
+	c.add("forward", "@10 cn=fwd", "address=alice@example.org", "target=x@far.example") // a mailbox beats a forward
+	c.add("list", "@10 cn=list", "address=young@example.org", "node=n1")
+	s, problems := c.snapshot()
+	for address, dn := range map[string]string{"alice@example.org": "cn=alice", "al@example.org": "cn=alice", "young@example.org": "cn=young"} {
+		if r, ok := s.Recipient(address); !ok || r.Mailbox == nil || r.Mailbox.DN != dn {
+			t.Errorf("%s is not of %s: %+v", address, dn, r)
+		}
+	}
+	if _, ok := s.Recipient("extra@example.org"); ok {
+		t.Error("an alias of an entry that was left out is alive")
+	}
+	if len(s.Forwards) != 0 || len(s.Lists) != 0 {
+		t.Error("an entry without its own address is alive")
+	}
+	if m, _ := s.Recipient("mallory@example.org"); len(m.Mailbox.Aliases) != 0 {
+		t.Errorf("mallory keeps %q", m.Mailbox.Aliases)
+	}
+	for _, loser := range []string{"cn=mallory", "cn=young", "cn=ageless", "cn=copy", "cn=fwd", "cn=list"} {
+		wantProblem(t, problems, `"`+loser+`", "`)
+	}
+}
+
+// An entry that loses its address takes its other claims with it, which others may then have.
+func TestClaimsOfALostEntryAreFree(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("@1 cn=alice", "alice@example.org")
+	c.add("list", "@2 cn=list", "address=alice@example.org", "manager=mailman3", "node=n1")
+	c.mailbox("@3 cn=bob", "bob@example.org", "alias=alice-owner@example.org")
+	s, _ := c.snapshot()
+	if r, ok := s.Recipient("alice-owner@example.org"); !ok || r.Mailbox == nil || r.Mailbox.Address != "bob@example.org" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestOnlyOwnDomainsAreTaken(t *testing.T) {
+	c := newCollective(t)
+	c.add("domain", "dc=dns", "name=dns.example", "service=dns")
+	c.add("domain", "dc=contact", "name=contact.example.net")
+	c.mailbox("cn=a", "a@far.example")
+	c.mailbox("cn=b", "b@example.org", "alias=b@far.example", "alias=b@dns.example", "alias=b@contact.example.net")
+	s, problems := c.snapshot()
+	if got := addresses(s); !slices.Equal(got, []string{"b@example.org"}) {
+		t.Errorf("recipients %q", got)
+	}
+	wantProblem(t, problems, `"cn=a", "cn=b"`, `mail for "far.example"`)
+	wantProblem(t, problems, `"cn=b"`, `"dns.example"`)
+	wantProblem(t, problems, `"cn=b"`, `"contact.example.net" is kept for the contact addresses`)
+}
+
+func TestForwardLoops(t *testing.T) {
+	c := newCollective(t)
+	forward := func(name string, targets ...string) {
+		fields := []string{"address=" + name + "@example.org"}
+		for _, target := range targets {
+			fields = append(fields, "target="+target)
+		}
+		c.add("forward", "cn="+name, fields...)
+	}
+	c.mailbox("cn=alice", "alice@example.org")
+	forward("self", "self@example.org", "alice@example.org")
+	forward("tag", "tag+x@example.org", "alice@example.org")
+	forward("ping", "pong@example.org")
+	forward("pong", "ping@example.org")
+	forward("x", "y@example.org", "far@far.example")
+	forward("y", "z@example.org")
+	forward("z", "x@example.org", "alice@example.org")
+	forward("intoring", "x@example.org")
+	forward("nowhere", "nobody@example.org")
+	forward("viagone", "nowhere@example.org", "ping@example.org")
+	s, problems := c.snapshot()
+	got := map[string]string{}
+	for _, f := range s.Forwards {
+		got[strings.TrimSuffix(f.Address, "@example.org")] = strings.Join(f.Targets, " ")
+	}
+	want := map[string]string{
+		"self": "alice@example.org", "tag": "alice@example.org", "x": "far@far.example", "z": "alice@example.org", "intoring": "x@example.org",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("forwards %v, want %v", got, want)
+	}
+	wantProblem(t, problems, `"cn=ping", "cn=pong"`, "leads back to itself")
+	wantProblem(t, problems, `"cn=nowhere": target`, "does not exist here")
+	wantProblem(t, problems, `"cn=viagone": forward`, "no target that can be reached")
+	for _, gone := range []string{"ping", "pong", "y", "nowhere", "viagone"} {
+		if _, ok := s.Recipient(gone + "@example.org"); ok {
+			t.Errorf("%s is alive", gone)
+		}
+	}
+}
+
+func TestPlacementsThatLeadNowhere(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn=n4", "name=n4", "state=out", "vpn-address=10.77.0.4", "role=imap")
+	for i := range 9 {
+		c.add("mailbox", fmt.Sprintf("cn=u%d", i), fmt.Sprintf("address=u%d@example.org", i), "placement=n4_n9")
+	}
+	c.mailbox("cn=alice", "alice@example.org")
+	s, problems := c.snapshot()
+	if len(s.Mailboxes) != 10 {
+		t.Errorf("%d mailboxes, want all 10: mail to them must wait, not bounce", len(s.Mailboxes))
+	}
+	wantProblem(t, problems, `"cn=u0", "cn=u1", "cn=u2" and`, `"n4_n9" names "n9", which is no node`)
+	wantProblem(t, problems, `"n4_n9" has no node that serves`)
+	if len(s.Placements()) != 2 || s.Placements()[0].Name != "n1_n2" {
+		t.Errorf("placements %v", s.Placements())
+	}
+}
+
+func TestLists(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn=n4", "name=n4", "state=out", "vpn-address=10.77.0.4", "role=lists")
+	c.add("list", "cn=ok", "address=ok@example.org", "manager=mailman3", "node=n1", "candidate=n1", "candidate=n2")
+	c.add("list", "cn=none", "address=none@example.org")
+	c.add("list", "cn=ghost", "address=ghost@example.org", "node=n9")
+	c.add("list", "cn=out", "address=out@example.org", "node=n4")
+	c.add("list", "cn=far", "address=far@example.org", "node=n3", "candidate=n1")
+	s, problems := c.snapshot()
+	if len(s.Lists) != 5 {
+		t.Errorf("%d lists, want 5: their mail must wait, not bounce", len(s.Lists))
+	}
+	wantProblem(t, problems, `"cn=none"`, "has no active node")
+	wantProblem(t, problems, `"cn=ghost"`, `"n9", which is no node`)
+	wantProblem(t, problems, `"cn=out"`, `"n4", which is out`)
+	wantProblem(t, problems, `"cn=far"`, "not among its candidates [n1]")
+	if r, ok := s.Recipient("ok-subscribe@example.org"); !ok || r.List == nil || r.Use != UseService {
+		t.Errorf("service address: %+v", r)
+	}
+	if _, ok := s.Recipient("none-subscribe@example.org"); ok {
+		t.Error("mlmmj answers on list+subscribe, not on list-subscribe")
+	}
+}
+
+func TestSites(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("cn=alice", "alice@example.org")
+	c.mailbox("cn=gone", "gone@example.org", "status=suspended")
+	site := func(dn, name string, fields ...string) {
+		c.add("site", dn, append([]string{"name=" + name, "placement=n1_n2"}, fields...)...)
+	}
+	site("@1 cn=a", "a.example.org", "alias=www.example.org", "contact=alice@example.org", "mode=proxy", "document-root=x/y")
+	site("@2 cn=b", "b.example.org", "alias=www.example.org", "alias=a.example.org", "alias=b.example.org", "contact=gone@example.org")
+	site("@3 cn=a2", "a.example.org")
+	site("cn=steal", "n1.nodes.example.net")
+	site("cn=dots", "d.example.org", "document-root=../../etc")
+	c.add("site", "cn=all", "name=all.example.org", "mode=everywhere")
+	s, problems := c.snapshot()
+	if len(s.Sites) != 3 {
+		t.Errorf("sites %+v", s.Sites)
+	}
+	if a := s.SiteOf("www.example.org"); a == nil || a.DN != "cn=a" || a.Mode != Proxy || a.Root != "x/y" || a.Contact != "alice@example.org" {
+		t.Errorf("site a: %+v", a)
+	}
+	if b := s.SiteOf("b.example.org"); b == nil || len(b.Aliases) != 0 || b.Contact != "" || b.Root != "b.example.org" {
+		t.Errorf("site b: %+v", b)
+	}
+	wantProblem(t, problems, `"cn=b", "cn=a"`, `host name "www.example.org" is claimed by both: "cn=a" keeps it`)
+	wantProblem(t, problems, `"cn=b", "cn=a"`, `host name "a.example.org"`)
+	wantProblem(t, problems, `"cn=b": contact "gone@example.org"`, "suspended")
+	wantProblem(t, problems, `"cn=a2", "cn=a"`, "has two entries")
+	wantProblem(t, problems, `"cn=steal"`, "names in nodes.example.net belong to the nodes")
+	wantProblem(t, problems, `"cn=dots"`, `document-root "../../etc"`)
+}
+
+func TestOrderOfEntriesDoesNotMatter(t *testing.T) {
+	lines := [][2]string{{"cn=a", "x@example.org"}, {"cn=b", "y@example.org"}, {"cn=c", "X@example.org"}, {"cn=d", "z@example.org"}}
+	var first []string
+	for turn := range len(lines) {
+		c := newCollective(t)
+		for i := range lines {
+			l := lines[(i+turn)%len(lines)]
+			c.mailbox(l[0], l[1], "alias=shared@example.org")
+		}
+		s, _ := c.snapshot()
+		var got []string
+		for r := range s.Recipients() {
+			got = append(got, r.Address+" "+r.Mailbox.DN)
+		}
+		if first == nil {
+			first = got
+		}
+		if !slices.Equal(got, first) {
+			t.Errorf("turn %d: %q, want %q", turn, got, first)
+		}
+	}
+}
+
+// One hostile entry cannot fill the report or the maps.
+func TestAnEntryIsBounded(t *testing.T) {
+	c := newCollective(t)
+	many := []string{}
+	for i := range 5000 {
+		many = append(many, fmt.Sprintf("alias=a%d@example.org", i), "alias=bad value")
+	}
+	c.mailbox("cn=greedy", "greedy@example.org", many...)
+	c.mailbox("cn="+strings.Repeat("x", 5000), "long@example.org")
+	s, problems := c.snapshot()
+	if n := len(addresses(s)); n > maxValues+1 {
+		t.Errorf("%d addresses from one entry", n)
+	}
+	if len(problems) > maxValues+2 {
+		t.Errorf("%d problems", len(problems))
+	}
+	wantProblem(t, problems, "the DN is longer than 1024 bytes")
+}
