@@ -140,8 +140,8 @@ func parsePath(v []byte) (string, error) {
 				return "", errors.New("a document root is a relative path; its parts have letters, digits and _ . - and begin with no dot")
 			}
 		}
-		if part == "" {
-			return "", errors.New("a document root is a relative path without empty parts")
+		if part == "" || strings.Contains(part, "..") {
+			return "", errors.New("a document root is a relative path without empty parts and without \"..\"")
 		}
 	}
 	return string(v), nil
