@@ -48,6 +48,9 @@ type Options struct {
 	// Global and Database are further lines of slapd.conf, before the first
 	// database and at the end of the main one.
 	Global, Database string
+	// ConfigDir is a cn=config directory to run as it is, instead of a
+	// slapd.conf made from the options above.
+	ConfigDir string
 	// LogLevel is slapd -d; by default "none", which is errors only.
 	LogLevel string
 	// Via is an argv put before slapd's, such as ip netns exec NAME. It must

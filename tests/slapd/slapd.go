@@ -79,6 +79,9 @@ func New(o Options) (*Server, error) {
 }
 
 func (s *Server) prepare() error {
+	if s.options.ConfigDir != "" {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Join(s.Dir, "db", "accesslog"), 0o700); err != nil {
 		return err
 	}
@@ -132,8 +135,12 @@ func (s *Server) launch() error {
 	}
 	defer log.Close()
 	args := append([]string{}, s.options.Via...)
-	args = append(args, program("slapd"), "-d", s.options.LogLevel, "-f", s.ConfigPath(),
-		"-h", strings.Join(append(s.urls, s.ldapi), " "))
+	config := []string{"-f", s.ConfigPath()}
+	if s.options.ConfigDir != "" {
+		config = []string{"-F", s.options.ConfigDir}
+	}
+	args = append(args, program("slapd"), "-d", s.options.LogLevel, "-h", strings.Join(append(s.urls, s.ldapi), " "))
+	args = append(args, config...)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	// A terminal's interrupt is for the program that runs the server, which then ends it.
