@@ -1,4 +1,187 @@
 package render
 
-// Postfix makes the files of this service.
-func Postfix(in *Input) []File { return nil }
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"rplan/lib/directory"
+)
+
+// Texts that people read: in a bounce, in a mail log, in a queue listing.
+const (
+	textSuspended = "550 5.2.1 This mailbox is suspended"
+	textNoNode    = "4.3.2 No node of this placement is in service; the mail waits"
+	textNoList    = "4.3.2 The node of this list is not in service; the mail waits"
+)
+
+// noList stands for the node of a list that no node runs.
+const noList = "none"
+
+// Postfix makes the tables that contrib/postfix names: all but placements are keyed by user, site or
+// list and stay as they are when a node changes its state.
+func Postfix(in *Input) []File {
+	s := in.Snapshot
+	return []File{
+		table(in, "domains", sortedRows(domainRows(in))),
+		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
+		guarded(table(in, "aliases", recipientRows(s, aliasRow))),
+		guarded(table(in, "lists", recipientRows(s, func(r directory.Recipient) string { return listRow(s, r) }))),
+		guarded(table(in, "contacts", sortedRows(contactRows(in)))),
+		guarded(table(in, "senders", recipientRows(s, senderRow))),
+		table(in, "access", recipientRows(s, accessRow)),
+		placements(in),
+	}
+}
+
+// formats are the values of [genmaps.postfix] format and small-format.
+var formats = map[string]Format{"cdb": CDB, "lmdb": LMDB, "hash": Hash, "texthash": TextMap}
+
+// table is a big table. Postfix looks every few seconds whether one has been replaced, but for texthash.
+func table(in *Input, name string, rows iter.Seq2[string, string]) File {
+	format := formats[in.Settings.Postfix.Format]
+	return File{Service: "postfix", Name: name, Format: format, Rows: rows, Reload: format == TextMap}
+}
+
+func guarded(f File) File {
+	f.Guarded = true
+	return f
+}
+
+// placements is the small table: what each placement and each list's node means now. It is to take
+// effect at once, and Postfix would notice a replaced cdb only after some seconds.
+func placements(in *Input) File {
+	format := formats[in.Settings.Postfix.SmallFormat]
+	return File{
+		Service: "postfix", Name: "placements", Format: format, Rows: sortedRows(placementRows(in)),
+		Reload: format == CDB || format == TextMap,
+	}
+}
+
+func placementRows(in *Input) map[string]string {
+	s, ports := in.Snapshot, in.Settings.Postfix
+	rows := map[string]string{
+		listKey(directory.MLMMJ, noList):    "noroute:" + textNoList,
+		listKey(directory.Mailman3, noList): "noroute:" + textNoList,
+	}
+	for _, p := range s.Placements() {
+		rows[p.Name] = "noroute:" + textNoNode
+		if node := s.ActiveNode(p); node != nil {
+			rows[p.Name] = "lmtp:inet:" + hostPort(node.VPN, in.Settings.LMTPPort)
+		}
+	}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if !n.Roles.Has(directory.Lists) {
+			continue
+		}
+		mlmmj, mailman3 := "noroute:"+textNoList, "noroute:"+textNoList
+		if n.State.Serves() {
+			mlmmj = "mlmmj-relay:" + hostPort(n.VPN, ports.MlmmjPort)
+			mailman3 = "lmtp:inet:" + hostPort(n.VPN, ports.Mailman3Port)
+		}
+		rows[listKey(directory.MLMMJ, n.Name)] = mlmmj
+		rows[listKey(directory.Mailman3, n.Name)] = mailman3
+	}
+	return rows
+}
+
+// hostPort is an address and port as transport(5) wants them; the brackets are for IPv4 too, and mean "no MX lookup".
+func hostPort(ip netip.Addr, port int) string { return fmt.Sprintf("[%s]:%d", ip, port) }
+
+// listKey is a key of placements that no placement has, as those hold no ".".
+func listKey(manager directory.Manager, node string) string { return manager.String() + "." + node }
+
+func mailboxRow(r directory.Recipient) string {
+	if r.Use != directory.UseMailbox {
+		return ""
+	}
+	return r.Mailbox.Placement.Name
+}
+
+func aliasRow(r directory.Recipient) string {
+	switch r.Use {
+	case directory.UseAlias:
+		return r.Mailbox.Address
+	case directory.UseForward:
+		return strings.Join(r.Forward.Targets, ",")
+	}
+	return ""
+}
+
+func listRow(s *directory.Snapshot, r directory.Recipient) string {
+	if r.List == nil {
+		return ""
+	}
+	if node := s.Node(r.List.Node); node == nil || !node.Roles.Has(directory.Lists) {
+		return listKey(r.List.Manager, noList)
+	}
+	return listKey(r.List.Manager, r.List.Node)
+}
+
+func senderRow(r directory.Recipient) string {
+	if r.Mailbox == nil || r.Mailbox.Status != directory.Active {
+		return ""
+	}
+	return r.Mailbox.Address
+}
+
+func accessRow(r directory.Recipient) string {
+	if r.Mailbox == nil || r.Mailbox.Status != directory.Suspended {
+		return ""
+	}
+	return textSuspended
+}
+
+func domainRows(in *Input) map[string]string {
+	rows := map[string]string{}
+	for i := range in.Snapshot.Domains {
+		if d := &in.Snapshot.Domains[i]; d.Mail {
+			rows[d.Name] = "mail"
+		}
+	}
+	if contact := in.Network.ContactDomain; contact != "" {
+		rows[contact] = "mail"
+	}
+	return rows
+}
+
+func contactRows(in *Input) map[string]string {
+	rows := map[string]string{}
+	if in.Network.ContactDomain == "" {
+		return rows
+	}
+	for i := range in.Snapshot.Sites {
+		if site := &in.Snapshot.Sites[i]; site.Contact != "" {
+			rows[site.Name+"@"+in.Network.ContactDomain] = site.Contact
+		}
+	}
+	return rows
+}
+
+// recipientRows yields a row for each address for which of has a value. They
+// are made while they are read: a million of them cost no memory.
+func recipientRows(s *directory.Snapshot, of func(directory.Recipient) string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for r := range s.Recipients() {
+			if value := of(r); value != "" && !yield(r.Address, value) {
+				return
+			}
+		}
+	}
+}
+
+// sortedRows yields the rows of a small table in order.
+func sortedRows(rows map[string]string) iter.Seq2[string, string] {
+	keys := slices.Sorted(maps.Keys(rows))
+	return func(yield func(string, string) bool) {
+		for _, key := range keys {
+			if !yield(key, rows[key]) {
+				return
+			}
+		}
+	}
+}
