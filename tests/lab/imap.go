@@ -1,0 +1,115 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// IMAP is a session of the visitor (RFC 3501), as small as the scenarios need.
+type IMAP struct {
+	conn net.Conn
+	r    *bufio.Reader
+	tag  int
+}
+
+// ErrRefused is the cause of an error when the server answered NO or BAD.
+var ErrRefused = errors.New("refused")
+
+// Login opens a session over TLS with a node for a user.
+func (l *Lab) Login(ctx context.Context, at *Node, user, password string) (*IMAP, error) {
+	conn, err := l.Visitor.Dial(ctx, "tcp", net.JoinHostPort(at.Public[0].String(), "993"))
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a certificate of the lab's own
+	s := &IMAP{conn: secure, r: bufio.NewReader(secure)}
+	if _, err := s.r.ReadString('\n'); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("imap at %s: %w", at.Name, err)
+	}
+	if _, err := s.Command("LOGIN %q %q", user, password); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("imap at %s: login of %q: %w", at.Name, user, err)
+	}
+	return s, nil
+}
+
+// Close ends the session.
+func (s *IMAP) Close() { s.conn.Close() }
+
+var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
+
+// Command sends a command and returns the untagged answers, each with its literals in place.
+func (s *IMAP) Command(format string, args ...any) ([]string, error) {
+	s.tag++
+	tag := fmt.Sprintf("a%d ", s.tag)
+	if _, err := fmt.Fprintf(s.conn, tag+format+"\r\n", args...); err != nil {
+		return nil, err
+	}
+	var answers []string
+	for {
+		answer, err := s.answer()
+		if err != nil {
+			return answers, err
+		}
+		status, tagged := strings.CutPrefix(answer, tag)
+		switch {
+		case !tagged:
+			answers = append(answers, answer)
+		case strings.HasPrefix(status, "OK"):
+			return answers, nil
+		default:
+			return answers, fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(status))
+		}
+	}
+}
+
+func (s *IMAP) answer() (string, error) {
+	var b strings.Builder
+	for {
+		line, err := s.r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(line)
+		size := literal.FindStringSubmatch(line)
+		if size == nil {
+			return b.String(), nil
+		}
+		n, err := strconv.ParseInt(size[1], 10, 64)
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.CopyN(&b, s.r, n); err != nil {
+			return "", err
+		}
+	}
+}
+
+// Messages are the texts of all messages in a mailbox, with the FETCH answers around them.
+func (s *IMAP) Messages(mailbox string) ([]string, error) {
+	if _, err := s.Command("EXAMINE %q", mailbox); err != nil {
+		return nil, err
+	}
+	answers, err := s.Command("UID FETCH 1:* (BODY.PEEK[])")
+	var messages []string
+	for _, answer := range answers {
+		if strings.Contains(answer, " FETCH (") {
+			messages = append(messages, answer)
+		}
+	}
+	return messages, err
+}

@@ -1,0 +1,186 @@
+// Package lab starts a whole collective on one machine: N nodes, each a
+// machine of its own as far as its programs can tell (see Machine), with
+// Debian's slapd, Postfix, Dovecot, Apache and Knot, the files that contrib
+// ships at the places where they belong, and rp-genmaps' maps. A further
+// machine, the visitor, stands for the rest of the world.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"rplan/tests/need"
+)
+
+// Config says what lab to start.
+type Config struct {
+	// Nodes is how many there are, at least 2; 0 is 3.
+	Nodes int
+	// LDIF are further entries of the directory.
+	LDIF string
+	// Programs is a directory with rp-genmaps and its like, for each node's /usr/local/bin.
+	Programs string
+	// DirectoryOnly starts no server but slapd.
+	DirectoryOnly bool
+}
+
+// VisitorAddress is where all clients in a lab come from.
+var VisitorAddress = netip.MustParseAddr("203.0.113.7")
+
+// Lab is a running collective.
+type Lab struct {
+	// Nodes are n1, n2 and so on; the first has the directory's provider.
+	Nodes []*Node
+	// Visitor has no server, and sees only the public addresses.
+	Visitor *Machine
+
+	config Config
+	hub    *Machine
+}
+
+// Node is one machine of the collective.
+type Node struct {
+	*Machine
+	VPN    netip.Addr
+	Public []netip.Addr // IPv4 first
+
+	lab *Lab
+}
+
+// Node is the node of this name, or nil.
+func (l *Lab) Node(name string) *Node {
+	for _, n := range l.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// host is the node's public name.
+func (n *Node) host() string { return n.Name + "." + NodesDomain }
+
+// Provider is the node whose directory takes writes.
+func (l *Lab) Provider() *Node { return l.Nodes[0] }
+
+// Start is Up for a test: it skips where a lab cannot be, and ends the lab with the test.
+func Start(t testing.TB, config Config) *Lab {
+	t.Helper()
+	need.Root(t)
+	need.Netns(t)
+	need.Program(t, "nsenter", "slapd", "postfix", "dovecot", "apache2", "knotd")
+	l, err := Up(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Down)
+	return l
+}
+
+// Up starts a lab and returns when every server of every node answers. The
+// caller ends it with Down; it also ends with the program, however that ends.
+func Up(ctx context.Context, config Config) (*Lab, error) {
+	if config.Nodes == 0 {
+		config.Nodes = 3
+	}
+	l := &Lab{config: config}
+	err := l.build(ctx)
+	if err == nil {
+		err = l.start(ctx)
+	}
+	if err != nil {
+		l.Down()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Down ends all that runs in the lab. Nothing of it is left, as all it wrote was in memory.
+func (l *Lab) Down() {
+	var machines []*Machine
+	for _, n := range l.Nodes {
+		machines = append(machines, n.Machine)
+	}
+	for _, m := range append(machines, l.Visitor, l.hub) {
+		if m != nil {
+			m.Close()
+		}
+	}
+}
+
+// build makes the machines and joins them.
+func (l *Lab) build(ctx context.Context) error {
+	id := fmt.Sprint(os.Getpid())
+	var err error
+	if l.hub, err = newHub(ctx, id); err != nil {
+		return err
+	}
+	if l.Visitor, err = newMachine(id, "visitor"); err != nil {
+		return err
+	}
+	hosts := "127.0.0.1 localhost\n"
+	for i := range l.config.Nodes {
+		m, err := newMachine(id, nodeName(i))
+		if err != nil {
+			return err
+		}
+		l.Nodes = append(l.Nodes, &Node{m, nodeVPN(i), nodePublic(i), l})
+		hosts += fmt.Sprintf("%s %s.%s %[2]s\n", nodeVPN(i), m.Name, NodesDomain)
+	}
+	if err := l.certify(); err != nil {
+		return err
+	}
+	err = l.each(func(n *Node) error {
+		if err := n.Write("/etc/hosts", hosts); err != nil {
+			return err
+		}
+		return errors.Join(n.plug(ctx, l.hub, vpn, n.VPN), n.plug(ctx, l.hub, public, n.Public...))
+	})
+	return errors.Join(err, l.Visitor.plug(ctx, l.hub, public, VisitorAddress, netip.MustParseAddr("2001:db8:ffff::7")))
+}
+
+// start puts all servers in place and starts them.
+func (l *Lab) start(ctx context.Context) error {
+	err := l.each(func(n *Node) error {
+		if err := n.installSlapd(ctx); err != nil {
+			return err
+		}
+		return n.startSlapd(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	return l.WaitReplicated(ctx)
+}
+
+// each calls f for all nodes at once.
+func (l *Lab) each(f func(*Node) error) error {
+	errs := make([]error, len(l.Nodes))
+	var all sync.WaitGroup
+	for i, n := range l.Nodes {
+		all.Go(func() { errs[i] = f(n) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// install copies a file of contrib to a node, edited as its comments ask for.
+func (n *Node) install(name, to string, edit *strings.Replacer) error {
+	_, source, _, _ := runtime.Caller(0)
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(source), "..", "..", "contrib", name))
+	if err != nil {
+		return err
+	}
+	if edit != nil {
+		return n.Write(to, edit.Replace(string(text)))
+	}
+	return n.Write(to, string(text))
+}

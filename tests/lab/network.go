@@ -1,0 +1,74 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// The two networks of a lab: each is a bridge on the machine hub, and an
+// interface of the same name on the machines that it joins.
+const (
+	vpn    = "vpn"
+	public = "public"
+)
+
+// plug joins a machine to a network, by a cable whose other end the hub has.
+// The addresses have no prefix length: all else is one hop away.
+func (m *Machine) plug(ctx context.Context, hub *Machine, network string, addrs ...netip.Addr) error {
+	far := m.Name + "-" + network
+	err := host(ctx, "ip", "link", "add", far, "netns", fmt.Sprint(hub.pid), "type", "veth",
+		"peer", "name", network, "netns", fmt.Sprint(m.pid))
+	if err != nil {
+		return err
+	}
+	if _, err := hub.RunInput(ctx, fmt.Sprintf("link set %s master %s up\n", far, network), "ip", "-batch", "-"); err != nil {
+		return err
+	}
+	var batch strings.Builder
+	fmt.Fprintf(&batch, "link set %s up\n", network)
+	for _, addr := range addrs {
+		fmt.Fprintf(&batch, "address add %s dev %s %s\n", addr, network, map[bool]string{true: "nodad"}[addr.Is6()])
+	}
+	if network == vpn {
+		fmt.Fprintf(&batch, "route add %s dev %s\n", vpnPrefix, network)
+	} else {
+		fmt.Fprintf(&batch, "route add default dev %[1]s\nroute add ::/0 dev %[1]s\n", network)
+	}
+	_, err = m.RunInput(ctx, batch.String(), "ip", "-batch", "-")
+	return err
+}
+
+// newHub makes the machine with the bridges. It has no address itself.
+func newHub(ctx context.Context, lab string) (*Machine, error) {
+	hub, err := newMachine(lab, "hub")
+	if err != nil {
+		return nil, err
+	}
+	var batch strings.Builder
+	for _, network := range []string{vpn, public} {
+		fmt.Fprintf(&batch, "link add %[1]s type bridge\nlink set %[1]s up\n", network)
+	}
+	if _, err := hub.RunInput(ctx, batch.String(), "ip", "-batch", "-"); err != nil {
+		hub.Close()
+		return nil, err
+	}
+	return hub, nil
+}
+
+// Cut takes the node off all networks, as a cut cable does.
+func (n *Node) Cut(ctx context.Context) error { return n.cables(ctx, "down") }
+
+// Mend undoes Cut.
+func (n *Node) Mend(ctx context.Context) error { return n.cables(ctx, "up") }
+
+func (n *Node) cables(ctx context.Context, state string) error {
+	var errs []error
+	for _, network := range []string{vpn, public} {
+		_, err := n.lab.hub.Run(ctx, "ip", "link", "set", n.Name+"-"+network, state)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
