@@ -258,7 +258,29 @@ func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
 func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
 // Pause makes slapd deaf without closing anything, as a hanging machine does.
-func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	// The signal is sent, but each thread runs on until it sees it.
+	for deadline := time.Now().Add(patience); !s.stopped(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("slapd in %q does not pause", s.Dir)
+		}
+	}
+	return nil
+}
+
+// stopped says whether every thread is in state T (proc(5)).
+func (s *Server) stopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.PID()))
+	for _, thread := range threads {
+		if stat, err := os.ReadFile(thread); err == nil && !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume ends a Pause.
 func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
