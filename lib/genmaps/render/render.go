@@ -16,6 +16,7 @@ type Input struct {
 	Self     *directory.Node // the node the files are for
 	Network  directory.Network
 	Settings Settings
+	Maps     string // absolute path of the maps directory, for files that name others
 	Local    Local
 }
 
