@@ -16,6 +16,19 @@ type Network struct {
 	ContactDomain string // site S's contact address is S@ContactDomain; "" for none
 }
 
+// Check says which of the names is not a host name.
+func (n Network) Check() error {
+	for key, name := range map[string]string{"nodes-domain": n.NodesDomain, "contact-domain": n.ContactDomain} {
+		if name == "" {
+			continue
+		}
+		if err := checkHost(name); err != nil {
+			return fmt.Errorf("network.%s %s: %w", key, show(name), err)
+		}
+	}
+	return nil
+}
+
 // Problem is something in the directory that was left out, or is not as it should be.
 type Problem struct {
 	DNs  []string // the entries it is about

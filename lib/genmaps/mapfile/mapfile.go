@@ -144,7 +144,7 @@ func lines(f io.Reader, path, between string) iter.Seq2[cdb.Row, error] {
 
 // Difference counts how new rows differ from old ones.
 type Difference struct {
-	Rows    int `json:"rows"` // there are now
+	Total   int `json:"rows"` // there are now
 	Added   int `json:"added"`
 	Removed int `json:"removed"`
 	Changed int `json:"changed"`
@@ -176,7 +176,7 @@ func Compare(old *Reader, rows Rows, visit Visitor) (d Difference, err error) {
 	defer stop()
 	was, err, more := next()
 	for key, value := range rows {
-		d.Rows++
+		d.Total++
 		for more && err == nil && string(was.Key) < key {
 			d.Removed++
 			visit(Remove, string(was.Key), string(was.Value), "")

@@ -82,7 +82,7 @@ func TestCompareAgainstMaps(t *testing.T) {
 					got[key] = "~" + was + ">" + is
 				}
 			})
-			if err != nil || !maps.Equal(got, want) || d.Rows != len(now) || d.Added+d.Removed+d.Changed != len(want) || d.None() != (len(want) == 0) {
+			if err != nil || !maps.Equal(got, want) || d.Total != len(now) || d.Added+d.Removed+d.Changed != len(want) || d.None() != (len(want) == 0) {
 				t.Fatalf("format %d: %v to %v: got %v, %+v, %v, want %v", format, old, now, got, d, err, want)
 			}
 		}
@@ -91,7 +91,7 @@ func TestCompareAgainstMaps(t *testing.T) {
 
 func TestNothingBefore(t *testing.T) {
 	d, err := Compare(nil, sorted(map[string]string{"a": "1", "b": "2"}), func(Op, string, string, string) {})
-	if err != nil || d != (Difference{Rows: 2, Added: 2}) {
+	if err != nil || d != (Difference{Total: 2, Added: 2}) {
 		t.Errorf("got %+v, %v", d, err)
 	}
 }

@@ -1,0 +1,69 @@
+# rplan: make, make demo, make test, make install. GNU make, Go; the tests install the rest.
+
+VERSION := $(shell sed -n '1s/.*(\([^-)]*\).*/\1/p' contrib/debian/changelog)
+PREFIX  ?= /usr
+DESTDIR ?=
+SBIN    := $(DESTDIR)$(PREFIX)/sbin
+SHARE   := $(DESTDIR)$(PREFIX)/share
+
+GO       ?= go
+TAGS     := urfave_cli_no_docs,urfave_cli_no_suggest
+LDFLAGS  := -s -w -X rplan/lib/app.Version=$(VERSION)
+COMMANDS := $(notdir $(wildcard cmd/*))
+BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
+
+# Pinned, so that what lint says does not depend on the day.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
+
+.PHONY: all demo test lint bench fuzz lab soak install clean packages
+
+all: $(COMMANDS:%=bin/%)
+
+bin/%: FORCE
+	$(BUILD) -o $@ ./cmd/$*
+FORCE:
+
+demo: all
+	@sh contrib/example/demo.sh
+
+packages:
+	tests/install.sh
+
+# One package at a time: most tests start real daemons, and machines are small.
+test: packages all
+	$(GO) test -tags $(TAGS) -count 1 -p 1 -timeout 40m ./...
+
+lint: packages
+	test -z "$$(gofmt -l cmd lib tests contrib)" || { gofmt -d cmd lib tests contrib; exit 1; }
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
+	tests/lint.sh
+
+bench: packages all
+	sh tests/bench.sh
+
+# FUZZTIME for each fuzzed parser.
+FUZZTIME ?= 30s
+fuzz:
+	tests/fuzz.sh $(FUZZTIME)
+
+lab: packages all
+	$(GO) run -tags $(TAGS) ./tests/lab/cmd/lab
+
+install: all
+	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan \
+		$(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d
+	install -m 755 $(COMMANDS:%=bin/%) $(SBIN)
+	install -m 644 man/*.5 $(SHARE)/man/man5
+	install -m 644 man/*.7 $(SHARE)/man/man7
+	install -m 644 man/*.8 $(SHARE)/man/man8
+	for c in $(COMMANDS); do \
+		install -m 644 completions/$$c.bash $(SHARE)/bash-completion/completions/$$c && \
+		install -m 644 completions/_$$c $(SHARE)/zsh/vendor-completions/ && \
+		install -m 644 completions/$$c.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
+	done
+	install -m 644 README.md $(SHARE)/doc/rplan
+	cp -R contrib/doc contrib/example contrib/ldap contrib/postfix contrib/dovecot contrib/apache contrib/dns contrib/cron contrib/systemd $(SHARE)/doc/rplan
+
+clean:
+	rm -rf bin build

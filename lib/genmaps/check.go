@@ -1,0 +1,180 @@
+package genmaps
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/genmaps/mapfile"
+	"rplan/lib/genmaps/render"
+	"rplan/lib/run"
+)
+
+// commandTimeout bounds each checker, builder and reload.
+const commandTimeout = 2 * time.Minute
+
+// command runs argv; an empty one is a command that the admin does without.
+func (l *live) command(ctx context.Context, argv []string) error {
+	if len(argv) == 0 {
+		return nil
+	}
+	_, err := run.Run(ctx, run.Cmd{Argv: argv, Timeout: commandTimeout})
+	return err
+}
+
+// check hands the staged files of every service that changes to its own checker.
+func (l *live) check(ctx context.Context, p *plan) error {
+	for _, service := range keys(l.made) {
+		files := p.of(service)
+		argv := l.settings.Check[service]
+		if len(files) == 0 || len(argv) == 0 {
+			continue
+		}
+		l.step("check " + service)
+		var err error
+		switch service {
+		case "postfix":
+			err = l.checkTables(ctx, p.maps, files)
+		case "dns":
+			err = l.checkZones(ctx, p.maps, files)
+		default:
+			err = l.command(ctx, filled(argv, "{maps}", filepath.Join(staged(p.maps), service)))
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, exec.ErrNotFound) && l.preview:
+			l.warn(fmt.Sprintf("%s's maps are not checked: %v", service, err))
+		case errors.Is(err, exec.ErrNotFound):
+			return diag.Unavailable.Errorf("%s's new maps cannot be checked, nothing was changed: %w", service, err).
+				WithHint("to publish without a check, set genmaps.check.%s = []", service)
+		default:
+			return diag.Refused.Errorf("%s's checker refuses the new maps, nothing was changed: %w", service, err)
+		}
+	}
+	return nil
+}
+
+// filled replaces a placeholder in each argument.
+func filled(argv []string, pairs ...string) []string {
+	out := make([]string, len(argv))
+	for i, arg := range argv {
+		out[i] = strings.NewReplacer(pairs...).Replace(arg)
+	}
+	return out
+}
+
+// checkZones hands each new zone to the zone checker.
+func (l *live) checkZones(ctx context.Context, maps string, files []render.File) error {
+	for _, f := range files {
+		if f.Format != render.Zone {
+			continue
+		}
+		argv := filled(l.settings.Check["dns"], "{zone}", strings.TrimSuffix(f.Name, ".zone"), "{file}", filepath.Join(staged(maps), paths(f)[0]))
+		if err := l.command(ctx, argv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// samples is how many keys of a table Postfix is asked for.
+const samples = 50
+
+// checkTables looks keys of each new table up with postmap -q, as Postfix itself will.
+func (l *live) checkTables(ctx context.Context, maps string, files []render.File) error {
+	postmap, err := l.postmap(maps)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Rows == nil {
+			continue
+		}
+		keys, want := sample(f.Rows)
+		if len(keys) == 0 {
+			continue
+		}
+		table := mapfile.Lookup(filepath.Join(staged(maps), f.Service, f.Name), f.Format)
+		got, err := run.Run(ctx, run.Cmd{Argv: append(postmap, "-q", "-", table), Stdin: []byte(keys), Timeout: commandTimeout})
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got.Stdout, []byte(want)) {
+			return fmt.Errorf("%s: postmap -q does not find what was written: asked for %q, got %q", table, keys, got.Stdout)
+		}
+	}
+	return nil
+}
+
+// sample takes some rows, as questions to postmap -q and as its answer to them.
+func sample(rows mapfile.Rows) (keys, answer string) {
+	var q, a strings.Builder
+	n := 0
+	for key, value := range rows {
+		fmt.Fprintf(&q, "%s\n", key)
+		fmt.Fprintf(&a, "%s\t%s\n", key, value)
+		if n++; n == samples {
+			break
+		}
+	}
+	return q.String(), a.String()
+}
+
+// postmap is the command with a configuration of its own: the node's main.cf
+// may name addresses that are not up, or be what is being repaired.
+func (l *live) postmap(maps string) ([]string, error) {
+	dir := filepath.Join(staged(maps), ".postmap")
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "main.cf"), []byte("compatibility_level = 3.6\ninet_interfaces = loopback-only\n"), 0o600)
+	}
+	const modules = "/etc/postfix/dynamicmaps.cf" // where Debian says which module reads cdb and lmdb
+	if _, absent := os.Stat(modules); err == nil && absent == nil {
+		if err = os.Symlink(modules, filepath.Join(dir, "dynamicmaps.cf")); errors.Is(err, os.ErrExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, diag.CantCreate.Errorf("preparing postmap: %w", err)
+	}
+	program := []string{"postmap"}
+	if given := l.settings.Check["postfix"]; len(given) > 0 {
+		program = given
+	}
+	return append(slices.Clone(program), "-c", dir), nil
+}
+
+// buildTable lets the service's tool build the table that belongs to a staged text.
+func (l *live) buildTable(ctx context.Context, path string, format render.Format) error {
+	var postmap []string
+	if format == render.LMDB || format == render.Hash {
+		var err error
+		if postmap, err = l.postmap(filepath.Dir(filepath.Dir(filepath.Dir(path)))); err != nil {
+			return err
+		}
+	}
+	argv := mapfile.Tool(path, format, postmap)
+	if argv == nil {
+		return nil
+	}
+	if err := l.command(ctx, argv); err != nil {
+		return diag.CantCreate.Errorf("building the table of %q: %w", path, err)
+	}
+	built := mapfile.Names(path, format)[1]
+	f, err := os.Open(built)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return diag.CantCreate.Errorf("building the table of %q: %w", path, err)
+	}
+	return nil
+}

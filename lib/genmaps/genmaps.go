@@ -1,0 +1,308 @@
+// Package genmaps is rp-genmaps: it reads the directory, renders the maps of
+// this node's services and publishes what changed.
+//
+// The way through it: settings.go (rplan.toml) - source.Read - render - plan.go
+// (what differs from what is published) - guard.go - publish.go with check.go
+// (stage, check, swap, reload) - state.go (what the next run needs to know).
+package genmaps
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+	"rplan/lib/genmaps/render"
+	"rplan/lib/lock"
+	"rplan/lib/source"
+)
+
+// Options are what the command line says.
+type Options struct {
+	Config     string        // path of rplan.toml
+	Directory  []string      // URLs instead of the configured ones
+	Node       string        // instead of the configured one
+	Only       []string      // services; none means all of the node
+	Output     string        // maps directory instead of the configured one: a preview, no service is told
+	Explain    string        // say how this address, site, list or node is served, and end
+	DryRun     bool          // change nothing
+	Diff       bool          // show the rows that differ
+	JSON       bool          // results for machines
+	Force      bool          // also if nothing changed since the last run
+	AllowLoss  bool          // publish although a map loses many rows
+	AllowOlder bool          // read a replica that is older than the last run's
+	Wait       time.Duration // for another run to end
+	Verbose    bool          // say what is done
+
+	step func(string) // for tests
+}
+
+// runner is one run.
+type runner struct {
+	Options
+	env    *app.Env
+	config *configuration
+	source *source.Source
+	maps   string
+	inputs string
+	local  render.Local
+	state  *state
+	report report
+}
+
+// Run is rp-genmaps.
+func Run(ctx context.Context, env *app.Env, o Options) error {
+	r, err := newRunner(env, o)
+	if err != nil {
+		return err
+	}
+	if o.Explain != "" {
+		return r.explain(ctx)
+	}
+	if !o.DryRun {
+		if err := os.MkdirAll(r.maps, 0o755); err != nil {
+			return diag.CantCreate.Errorf("making the maps directory: %w", err)
+		}
+		held, err := lock.Acquire(ctx, filepath.Join(r.maps, ".lock"), o.Wait)
+		if err != nil {
+			return err
+		}
+		defer held.Release()
+	}
+	if err := r.run(ctx); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+func newRunner(env *app.Env, o Options) (*runner, error) {
+	config, err := loadConfiguration(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if len(o.Directory) > 0 {
+		config.directory.URLs = o.Directory
+	}
+	src, err := source.New(config.directory)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{Options: o, env: env, config: config, source: src, maps: config.genmaps.Output}
+	if o.Output != "" {
+		if r.maps, err = filepath.Abs(o.Output); err != nil {
+			return nil, diag.CantCreate.Errorf("finding the output directory: %w", err)
+		}
+	}
+	if r.Node == "" {
+		r.Node = config.node
+	}
+	if r.Node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, diag.Config.Errorf("finding this node's name: %w", err).WithHint("set node in rplan.toml")
+		}
+		r.Node, _, _ = strings.Cut(host, ".")
+	}
+	r.Node = strings.ToLower(r.Node)
+	for _, service := range o.Only {
+		if !slices.Contains(services(), service) {
+			return nil, diag.Usage.Errorf("--only %q: no such service", service).WithHint("the services are %s", strings.Join(services(), ", "))
+		}
+	}
+	r.report.Node = r.Node
+	return r, nil
+}
+
+// run does everything between the lock and the last word.
+func (r *runner) run(ctx context.Context) error {
+	var err error
+	if r.state, err = loadState(r.maps, r.note); err != nil {
+		return err
+	}
+	if r.state.Node != "" && r.state.Node != r.Node {
+		return diag.Refused.Errorf("%q holds the maps of node %q, not of %q", r.maps, r.state.Node, r.Node).
+			WithHint("name another directory with --output, or remove this one")
+	}
+	r.state.Node = r.Node
+	if r.local, err = readLocal(&r.config.genmaps); err != nil {
+		return err
+	}
+	if r.inputs, err = r.digest(); err != nil {
+		return err
+	}
+	if unchanged, err := r.unchanged(ctx); unchanged || err != nil {
+		return err
+	}
+	snapshot, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	files, made, err := r.render(snapshot)
+	if err != nil {
+		return err
+	}
+	return r.publish(ctx, files, made)
+}
+
+// digest is over all that shapes the maps beside the directory: settings, what is on this node, this program.
+func (r *runner) digest() (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	binary, err := stamp(program)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	err = json.NewEncoder(h).Encode([]any{r.Node, r.config.network, r.config.directory, r.config.genmaps, r.local, binary, app.Version})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// selected are the services of the last full run, or those that --only names.
+func (r *runner) selected() []string {
+	if len(r.Only) > 0 {
+		return r.Only
+	}
+	return keys(r.state.Services)
+}
+
+// unchanged asks the directory for its version only, and refuses one that is older than what is published.
+func (r *runner) unchanged(ctx context.Context) (bool, error) {
+	version, err := r.source.Version(ctx)
+	if err != nil {
+		return false, err
+	}
+	selected := r.selected()
+	current := len(selected) > 0 && !r.Force
+	for _, service := range selected {
+		current = current && r.state.Services[service].current(r.maps, version, r.inputs)
+	}
+	if !current {
+		return false, r.checkAge(version)
+	}
+	r.report.Unchanged = true
+	r.report.Version = version
+	return true, nil
+}
+
+// checkAge refuses a replica that has less than the one the published maps came from.
+func (r *runner) checkAge(version source.Version) error {
+	if r.AllowOlder {
+		return nil
+	}
+	for _, service := range keys(r.state.Services) {
+		if was := r.state.Services[service].Version; version.Older(was) {
+			return diag.Refused.Errorf("the directory went backwards: it is at %s, the maps in use were made from %s; nothing was changed", version, was).
+				WithHint("was the server restored from a backup? wait until it has caught up, or run once with --allow-older")
+		}
+	}
+	return nil
+}
+
+func (r *runner) read(ctx context.Context) (*directory.Snapshot, error) {
+	result, err := r.source.Read(ctx, r.config.network)
+	if err != nil {
+		return nil, err
+	}
+	for _, passed := range result.Passed {
+		r.note(fmt.Sprintf("%v; read from %s instead", passed, result.URL))
+	}
+	if err := r.checkAge(result.Version); err != nil {
+		return nil, err
+	}
+	r.report.Version = result.Version
+	r.report.URL = result.URL
+	r.report.addProblems(result.Problems)
+	for _, p := range r.report.shownProblems() {
+		fmt.Fprintf(r.env.Stderr, "warning: %s\n", p)
+	}
+	return result.Snapshot, checkNotEmpty(result.Snapshot)
+}
+
+// render makes the files of the selected services, and what the state will say of each.
+func (r *runner) render(s *directory.Snapshot) ([]render.File, map[string]serviceState, error) {
+	self := s.Node(r.Node)
+	if self == nil {
+		return nil, nil, diag.Config.Errorf("the directory has no node %q; its nodes are %s", r.Node, strings.Join(s.NodeNames(), ", ")).
+			WithHint("set node in rplan.toml, or name one with --node")
+	}
+	in := &render.Input{Snapshot: s, Self: self, Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local}
+	var files []render.File
+	made := map[string]serviceState{}
+	for _, renderer := range render.For(self.Roles) {
+		if len(r.Only) > 0 && !slices.Contains(r.Only, renderer.Service) {
+			continue
+		}
+		files = append(files, renderer.Files(in)...)
+		made[renderer.Service] = serviceState{Version: r.report.Version, Inputs: r.inputs, Problems: len(r.report.Problems)}
+	}
+	if len(made) == 0 {
+		return nil, nil, diag.Config.Errorf("node %q has the roles %q, which need none of the maps that were asked for", r.Node, self.Roles)
+	}
+	return files, made, nil
+}
+
+func (r *runner) publish(ctx context.Context, files []render.File, made map[string]serviceState) error {
+	out := bufio.NewWriter(r.env.Stdout)
+	defer out.Flush()
+	planner := planner{maps: r.maps, before: r.state, now: r.env.Now()}
+	if r.Diff {
+		planner.show = diffPrinter(out, r.maps)
+	}
+	p, err := planner.plan(files)
+	if err != nil {
+		return err
+	}
+	r.report.addPlan(p)
+	if !r.AllowLoss {
+		if err := checkLosses(p, &r.config.genmaps); err != nil {
+			return err
+		}
+	}
+	var to publisher = &live{settings: &r.config.genmaps, state: r.state, made: made, preview: r.Output != "", warn: r.note, step: r.stepping()}
+	if r.DryRun {
+		to = dry{out: out, quiet: r.JSON || r.Diff}
+	}
+	return to.publish(ctx, p)
+}
+
+// stepping is what the publisher calls before each step.
+func (r *runner) stepping() func(string) {
+	return func(step string) {
+		if r.step != nil {
+			r.step(step)
+		}
+		if r.Verbose {
+			fmt.Fprintln(r.env.Stderr, step)
+		}
+	}
+}
+
+// note tells something that does not change the result.
+func (r *runner) note(text string) { fmt.Fprintf(r.env.Stderr, "note: %s\n", text) }
+
+// finish says what was done, where that was asked for, and whether something was left out.
+func (r *runner) finish() error {
+	if r.JSON {
+		if err := r.env.PrintJSON(&r.report); err != nil {
+			return err
+		}
+	} else if r.Verbose {
+		fmt.Fprintln(r.env.Stderr, r.report.summary())
+	}
+	if n := len(r.report.Problems); n > 0 {
+		return diag.Partial.Errorf("%d entries or values were left out, all else is done", n)
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package genmaps
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"rplan/lib/atomicfile"
+	"rplan/lib/diag"
+	"rplan/lib/genmaps/mapfile"
+	"rplan/lib/genmaps/render"
+)
+
+// publisher carries a plan out; a dry run's only shows it.
+type publisher interface {
+	publish(context.Context, *plan) error
+}
+
+// live publishes for real: everything is staged and checked first, then
+// swapped in file by file, then the services are told. Whatever stops it, the
+// maps in use are old or new, each file whole, and the next run finishes: the
+// state on disk says which services were begun (unsettled) or not yet told (reload).
+type live struct {
+	settings *Settings
+	state    *state
+	made     map[string]serviceState // what the state will say of each service of the plan
+	preview  bool                    // into a directory that no service reads
+	warn     func(string)
+	step     func(string) // called before each step; a test stops there
+}
+
+// staged is where files wait for their check, on the file system of the maps.
+func staged(maps string) string { return filepath.Join(maps, ".staged") }
+
+func (l *live) publish(ctx context.Context, p *plan) error {
+	defer os.RemoveAll(staged(p.maps))
+	if err := l.stage(ctx, p); err != nil {
+		return err
+	}
+	if err := l.check(ctx, p); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// From here on an interrupt waits: half a swap helps nobody.
+	ctx = context.WithoutCancel(ctx)
+	if err := l.mark(p); err != nil {
+		return err
+	}
+	if err := l.swap(p); err != nil {
+		return err
+	}
+	if err := l.settle(p); err != nil {
+		return err
+	}
+	return l.reload(ctx, p.maps)
+}
+
+// stage writes what changes and links what stays, so that a checker finds all of a service's files in one place.
+func (l *live) stage(ctx context.Context, p *plan) error {
+	dir := staged(p.maps)
+	if err := os.RemoveAll(dir); err != nil {
+		return diag.CantCreate.Errorf("removing what a killed run left: %w", err)
+	}
+	for _, service := range keys(l.made) {
+		if err := l.makeDirectory(filepath.Join(p.maps, service), service); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(dir, service), 0o700); err != nil {
+			return diag.CantCreate.Errorf("making room for new maps: %w", err)
+		}
+	}
+	changed := map[string]bool{}
+	for _, c := range p.changes {
+		l.step("stage " + paths(c.File)[0])
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.write(ctx, c, dir); err != nil {
+			return err
+		}
+		for _, path := range paths(c.File) {
+			changed[path] = true
+		}
+	}
+	for _, f := range p.files {
+		for _, path := range paths(f) {
+			if !changed[path] {
+				if err := os.Symlink(filepath.Join(p.maps, path), filepath.Join(dir, path)); err != nil {
+					return diag.CantCreate.Errorf("staging a map that stays: %w", err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// makeDirectory makes a service's directory, for whose group alone it is, since maps hold everyone's addresses.
+func (l *live) makeDirectory(dir, service string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return diag.CantCreate.Errorf("making the directory of a service: %w", err)
+	}
+	group, err := user.LookupGroup(l.settings.Group[service])
+	if err != nil || os.Geteuid() != 0 || l.preview {
+		return nil
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err == nil {
+		err = errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, 0o750))
+	}
+	if err != nil {
+		return diag.CantCreate.Errorf("giving a directory to its service: %w", err)
+	}
+	return nil
+}
+
+// write makes one changed file below dir, and the table that the service's tool builds from it.
+func (l *live) write(ctx context.Context, c *change, dir string) error {
+	path := filepath.Join(dir, paths(c.File)[0])
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return diag.CantCreate.Errorf("writing a new map: %w", err)
+	}
+	if c.Rows != nil {
+		_, err = mapfile.Write(f, c.Format, c.Rows)
+	} else {
+		_, err = f.Write(c.Text)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return diag.CantCreate.Errorf("writing a new map: %w", err)
+	}
+	return l.buildTable(ctx, path, c.Format)
+}
+
+// mark says on disk which services are about to change, before the first does.
+func (l *live) mark(p *plan) error {
+	for _, service := range keys(l.made) {
+		s := l.state.Services[service]
+		if s == nil {
+			s = &serviceState{}
+			l.state.Services[service] = s
+		}
+		for _, c := range p.changes {
+			if c.Service == service {
+				s.Unsettled = true
+				s.Reload = s.Reload || c.Reload && !l.preview
+				s.expect(paths(c.File))
+			}
+		}
+	}
+	l.step("mark")
+	return l.state.save(p.maps)
+}
+
+// swap puts the files in place, in the order of the renderers.
+func (l *live) swap(p *plan) error {
+	for _, c := range p.changes {
+		all := paths(c.File)
+		// A table goes before the text that it was built from: the text is what
+		// the next run compares with.
+		slices.Reverse(all)
+		for _, path := range all {
+			l.step("swap " + path)
+			if err := atomicfile.SwapIn(filepath.Join(staged(p.maps), path), filepath.Join(p.maps, path)); err != nil {
+				return diag.CantCreate.Errorf("publishing: %w", err).
+					WithHint("some maps are new and some are old; the next run goes on from here")
+			}
+		}
+	}
+	for _, path := range p.removed {
+		l.step("remove " + path)
+		if err := os.Remove(filepath.Join(p.maps, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return diag.CantCreate.Errorf("removing a map that is no longer made: %w", err)
+		}
+	}
+	return nil
+}
+
+// settle records what the published files were made from.
+func (l *live) settle(p *plan) error {
+	for _, service := range keys(l.made) {
+		s := l.made[service]
+		s.Reload = l.state.Services[service].Reload
+		s.Files = map[string]fileStamp{}
+		for _, f := range p.files {
+			if f.Service != service {
+				continue
+			}
+			for _, path := range paths(f) {
+				st, err := stamp(filepath.Join(p.maps, path))
+				if err != nil {
+					return diag.CantCreate.Errorf("looking at what was published: %w", err)
+				}
+				s.Files[path] = st
+			}
+		}
+		l.state.Services[service] = &s
+	}
+	l.step("settle")
+	return l.state.save(p.maps)
+}
+
+// reload tells the services that have to be told, those of an earlier run too.
+// One that fails keeps its mark, so that the next run tells it again.
+func (l *live) reload(ctx context.Context, maps string) error {
+	var failed error
+	for _, service := range keys(l.state.Services) {
+		s := l.state.Services[service]
+		if !s.Reload {
+			continue
+		}
+		l.step("reload " + service)
+		if err := l.command(ctx, l.settings.Reload[service]); err != nil {
+			failed = errors.Join(failed, diag.Failed.Errorf("the new maps are in place, but %s was not told: %w", service, err).
+				WithHint("the next run tries again; to do without, set genmaps.reload.%s = []", service))
+			continue
+		}
+		s.Reload = false
+	}
+	l.step("settle reload")
+	return errors.Join(failed, l.state.save(maps))
+}
+
+// of are the changed files of a service.
+func (p *plan) of(service string) []render.File {
+	var files []render.File
+	for _, c := range p.changes {
+		if c.Service == service {
+			files = append(files, c.File)
+		}
+	}
+	return files
+}

@@ -1,0 +1,134 @@
+package genmaps
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"rplan/lib/conf"
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+	"rplan/lib/genmaps/render"
+	"rplan/lib/source"
+)
+
+// Settings are the keys of rplan.toml's [genmaps].
+type Settings struct {
+	Output      string              `toml:"output"`        // the maps directory
+	MaxLoss     conf.Percent        `toml:"max-loss"`      // share of a map's rows that a run may remove
+	MaxLossRows int                 `toml:"max-loss-rows"` // and how many are always allowed
+	ZoneExtras  string              `toml:"zone-extras"`   // DIR/DOMAIN: records kept by hand
+	Reload      map[string][]string `toml:"reload"`        // argv by service
+	Check       map[string][]string `toml:"check"`         // argv by service; {maps}, {zone}, {file} are filled in
+	Group       map[string]string   `toml:"group"`         // who may read a service's maps, by service
+	render.Settings
+}
+
+// network is rplan.toml's [network].
+type network struct {
+	NodesDomain   string `toml:"nodes-domain"`
+	ContactDomain string `toml:"contact-domain"`
+}
+
+func defaults() Settings {
+	return Settings{
+		Output:      "/var/lib/rplan/maps",
+		MaxLoss:     10,
+		MaxLossRows: 10,
+		ZoneExtras:  "/etc/rplan/zones",
+		Settings:    render.Defaults(),
+	}
+}
+
+// byServer are the commands of the DNS servers that rplan knows.
+var byServer = map[string]struct {
+	check, reload []string
+	group         string
+}{
+	"knot": {[]string{"kzonecheck", "-o", "{zone}", "{file}"}, []string{"knotc", "reload"}, "knot"},
+	"bind": {[]string{"named-checkzone", "-q", "{zone}", "{file}"}, []string{"rndc", "reload"}, "bind"},
+	"nsd":  {[]string{"nsd-checkzone", "{zone}", "{file}"}, []string{"nsd-control", "reload"}, "nsd"},
+}
+
+// complete fills in the commands that the file left out and checks what no type does.
+func (s *Settings) complete() error {
+	dns, known := byServer[s.DNS.Server]
+	if !known {
+		return diag.Config.Errorf("genmaps.dns.server %q is not one of bind, knot, nsd", s.DNS.Server)
+	}
+	for _, format := range []string{s.Postfix.Format, s.Postfix.SmallFormat} {
+		if !slices.Contains([]string{"cdb", "lmdb", "hash", "texthash"}, format) {
+			return diag.Config.Errorf("genmaps.postfix: format %q is not one of cdb, hash, lmdb, texthash", format)
+		}
+	}
+	if !strings.HasPrefix(s.Output, "/") {
+		return diag.Config.Errorf("genmaps.output %q is not an absolute path", s.Output)
+	}
+	s.Check = over(map[string][]string{
+		"postfix": {"postmap"},
+		"dovecot": {"doveconf", "-n", "-c", "{maps}/node.conf"},
+		"apache":  {"apache2ctl", "-t", "-C", "Define RPLAN_MAPS {maps}"},
+		"dns":     dns.check,
+	}, s.Check)
+	s.Reload = over(map[string][]string{
+		"postfix": {"postfix", "reload"},
+		"dovecot": {"doveadm", "reload"},
+		"apache":  {"apache2ctl", "graceful"},
+		"dns":     dns.reload,
+	}, s.Reload)
+	s.Group = over(map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data", "dns": dns.group}, s.Group)
+	for _, given := range [][]string{keys(s.Check), keys(s.Reload), keys(s.Group)} {
+		for _, service := range given {
+			if !slices.Contains(services(), service) {
+				return diag.Config.Errorf("genmaps: %q is not a service; they are %s", service, strings.Join(services(), ", "))
+			}
+		}
+	}
+	return nil
+}
+
+func over[V any](base, given map[string]V) map[string]V {
+	for service, value := range given {
+		base[service] = value
+	}
+	return base
+}
+
+func keys[V any](m map[string]V) []string {
+	all := make([]string, 0, len(m))
+	for k := range m {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func services() []string {
+	var all []string
+	for _, r := range render.All {
+		all = append(all, r.Service)
+	}
+	return all
+}
+
+// configuration is all that a run takes from rplan.toml, and the text itself.
+type configuration struct {
+	node      string
+	network   directory.Network
+	directory source.Settings
+	genmaps   Settings
+}
+
+func loadConfiguration(path string) (*configuration, error) {
+	c := &configuration{directory: source.Defaults(), genmaps: defaults()}
+	var net network
+	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "genmaps": &c.genmaps})
+	if err != nil {
+		return nil, err
+	}
+	c.network = directory.Network{NodesDomain: strings.ToLower(net.NodesDomain), ContactDomain: strings.ToLower(net.ContactDomain)}
+	if err := errors.Join(c.network.Check(), c.genmaps.complete()); err != nil {
+		return nil, diag.Config.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}

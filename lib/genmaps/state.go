@@ -1,0 +1,98 @@
+package genmaps
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"rplan/lib/atomicfile"
+	"rplan/lib/diag"
+	"rplan/lib/source"
+)
+
+// state is what one run leaves for the next, in .state.json of the maps directory.
+type state struct {
+	Node     string                   `json:"node"`
+	Services map[string]*serviceState `json:"services"`
+}
+
+// serviceState is where one service's maps stand.
+type serviceState struct {
+	Version   source.Version       `json:"version"`             // of the directory they were made from
+	Inputs    string               `json:"inputs"`              // digest of all else that they were made from
+	Files     map[string]fileStamp `json:"files"`               // published, by path below the maps directory
+	Problems  int                  `json:"problems"`            // entries that were left out
+	Unsettled bool                 `json:"unsettled,omitempty"` // a swap was begun and not seen to its end
+	Reload    bool                 `json:"reload,omitempty"`    // the service has yet to be told
+}
+
+// fileStamp tells whether a published file was touched since.
+type fileStamp struct {
+	Size  int64 `json:"size"`
+	MTime int64 `json:"mtime"` // nanoseconds since 1970
+}
+
+func stamp(path string) (fileStamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}, err
+	}
+	return fileStamp{info.Size(), info.ModTime().UnixNano()}, nil
+}
+
+func statePath(maps string) string { return filepath.Join(maps, ".state.json") }
+
+// loadState returns an empty state where there is none. One that cannot be
+// read costs a full run and the memory of how far the replica was, so it is said.
+func loadState(maps string, warn func(string)) (*state, error) {
+	s := &state{}
+	text, err := os.ReadFile(statePath(maps))
+	if err == nil {
+		if err := json.Unmarshal(text, s); err != nil {
+			warn("the state of the last run, " + statePath(maps) + ", cannot be read; everything is made anew: " + err.Error())
+			s = &state{}
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, diag.CantCreate.Errorf("reading the state of the last run: %w", err)
+	}
+	if s.Services == nil {
+		s.Services = map[string]*serviceState{}
+	}
+	return s, nil
+}
+
+func (s *state) save(maps string) error {
+	text, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err
+	}
+	_, err = atomicfile.WriteFile(statePath(maps), append(text, '\n'), 0o644)
+	return err
+}
+
+// current says whether a service's maps were made from this version and these
+// inputs, are all in place and known to the service.
+func (s *serviceState) current(maps string, version source.Version, inputs string) bool {
+	if s == nil || s.Unsettled || s.Reload || s.Inputs != inputs || !s.Version.Same(version) {
+		return false
+	}
+	for path, want := range s.Files {
+		if got, err := stamp(filepath.Join(maps, path)); err != nil || got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// expect notes files that are about to be published, so that a run which is
+// killed after that does not forget them.
+func (s *serviceState) expect(paths []string) {
+	if s.Files == nil {
+		s.Files = map[string]fileStamp{}
+	}
+	for _, path := range paths {
+		s.Files[path] = fileStamp{}
+	}
+}
