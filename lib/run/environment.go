@@ -1,0 +1,46 @@
+package run
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"rplan/lib/diag"
+)
+
+// sbin is where Debian keeps daemons and their tools, and what cron's PATH and
+// a user's leave out.
+const sbin = "/usr/local/sbin:/usr/sbin:/sbin"
+
+// LookPath returns the full path of a program, from PATH or one of the sbin
+// directories. A name with a slash is a path already. The error wraps
+// exec.ErrNotFound and is of kind diag.Unavailable.
+func LookPath(name string) (string, error) {
+	if strings.Contains(name, "/") {
+		if path, err := exec.LookPath(name); err == nil {
+			return filepath.Abs(path)
+		}
+		return "", notFound(name)
+	}
+	for _, dir := range filepath.SplitList(searchPath()) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(path) {
+			return path, nil
+		}
+	}
+	return "", notFound(name)
+}
+
+func notFound(name string) error {
+	return diag.Unavailable.Errorf("%q: %w", name, exec.ErrNotFound)
+}
+
+// environment is all that a program gets to know of ours.
+func environment() []string {
+	return []string{"PATH=" + searchPath(), "HOME=" + cmp.Or(os.Getenv("HOME"), "/"), "LANG=C.UTF-8"}
+}
+
+func searchPath() string {
+	return cmp.Or(os.Getenv("PATH"), "/usr/local/bin:/usr/bin:/bin") + ":" + sbin
+}
