@@ -187,6 +187,11 @@ func TestEviction(t *testing.T) {
 				t.Errorf("%q sees of %q %q after its eviction", name, dn, seen)
 			}
 		}
+		for dn, attribute := range map[string]string{mailbox("bob"): "rplanPlacement", node("n1"): "rplanState"} {
+			if matched, err := conn.Compare(dn, attribute, "n2_n1"); err == nil {
+				t.Errorf("%q compares %s of %q after its eviction: %v", name, attribute, dn, matched)
+			}
+		}
 	}
 }
 

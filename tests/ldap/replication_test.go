@@ -101,61 +101,60 @@ func TestCatchUp(t *testing.T) {
 	synced(t, from, to, "mx1")
 }
 
-// The provider answers a consumer that was away with what changed and no more,
-// also after a restart: the access log works as session log.
-func TestSessionLog(t *testing.T) {
-	from := provider(t)
-	poll := func(cookie []byte) (changed, deleted []string, next []byte) {
-		conn := bind(t, from, node("mx1"))
-		response := conn.Syncrepl(context.Background(), ldap.NewSearchRequest("ou=mailboxes,"+base, ldap.ScopeSingleLevel,
-			ldap.NeverDerefAliases, 0, 0, false, "(objectClass=rplanMailbox)", []string{"rplanAddress"}, nil),
-			16, ldap.SyncRequestModeRefreshOnly, cookie, false)
-		for response.Next() {
-			if entry := response.Entry(); entry != nil {
-				changed = append(changed, entry.DN)
-			}
-			for _, control := range response.Controls() {
-				switch c := control.(type) {
-				case *ldap.ControlSyncDone:
-					next = c.Cookie
-				case *ldap.ControlSyncInfo:
-					if c.SyncIdSet != nil && c.SyncIdSet.RefreshDeletes {
-						for _, id := range c.SyncIdSet.SyncUUIDs {
-							deleted = append(deleted, id.String())
-						}
-					} else {
-						t.Errorf("unexpected sync info, such as of a comparison of all entries: %+v", c)
-					}
+// changes are the DNs and the UUIDs of deleted entries that a provider tells
+// the node mx1 about mailboxes since a cookie, and the next cookie.
+func changes(t *testing.T, from *slapd.Server, cookie []byte) (changed, deleted []string, next []byte) {
+	t.Helper()
+	response := bind(t, from, node("mx1")).Syncrepl(context.Background(), ldap.NewSearchRequest("ou=mailboxes,"+base,
+		ldap.ScopeSingleLevel, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=rplanMailbox)", []string{"rplanAddress"}, nil),
+		16, ldap.SyncRequestModeRefreshOnly, cookie, false)
+	for response.Next() {
+		if entry := response.Entry(); entry != nil {
+			changed = append(changed, entry.DN)
+		}
+		for _, control := range response.Controls() {
+			switch c := control.(type) {
+			case *ldap.ControlSyncDone:
+				next = c.Cookie
+			case *ldap.ControlSyncInfo:
+				if c.SyncIdSet == nil || !c.SyncIdSet.RefreshDeletes {
+					t.Errorf("unexpected sync info, such as of a comparison of all entries: %+v", c)
+					continue
+				}
+				for _, id := range c.SyncIdSet.SyncUUIDs {
+					deleted = append(deleted, id.String())
 				}
 			}
 		}
-		must(t, response.Err())
-		return changed, deleted, next
 	}
-	uuid := func(dn string) string {
-		for _, line := range replica(t, from, from.RootDN)[dn] {
-			if id, ok := strings.CutPrefix(line, "entryUUID: "); ok {
-				return id
+	must(t, response.Err())
+	return changed, deleted, next
+}
+
+// The provider answers a consumer that was away with what changed and no more,
+// also after a restart: the access log works as session log.
+func TestSessionLog(t *testing.T) {
+	for form, from := range map[string]*slapd.Server{"slapd.conf": provider(t), "cn=config": filled(t)} {
+		admin := bind(t, from, service("ada"))
+		must(t, modify(admin, node("n2"), "rplanState", "out")) // the log begins with the first change
+		changed, _, cookie := changes(t, from, nil)
+		if len(changed) != 2 || len(cookie) == 0 {
+			t.Fatalf("%s: first poll: %q, cookie %q", form, changed, cookie)
+		}
+		result, err := admin.Search(ldap.NewSearchRequest(mailbox("alice"), ldap.ScopeBaseObject, ldap.NeverDerefAliases,
+			0, 0, false, "(objectClass=*)", []string{"entryUUID"}, nil))
+		must(t, err)
+		alice := result.Entries[0].GetAttributeValue("entryUUID")
+		must(t, add(admin, "carol"))
+		must(t, admin.Del(ldap.NewDelRequest(mailbox("alice"), nil)))
+		for _, when := range []string{"at once", "after a restart"} {
+			changed, deleted, _ := changes(t, from, cookie)
+			if !slices.Equal(changed, []string{mailbox("carol")}) || !slices.Equal(deleted, []string{alice}) {
+				t.Errorf("%s, %s: changed %q, deleted %q; want carol, and alice %q", form, when, changed, deleted, alice)
 			}
+			must(t, from.Stop())
+			must(t, from.Start())
 		}
-		return ""
-	}
-	admin := bind(t, from, service("ada"))
-	must(t, modify(admin, node("n2"), "rplanState", "out")) // the log begins with the first change
-	changed, _, cookie := poll(nil)
-	if len(changed) != 2 || len(cookie) == 0 {
-		t.Fatalf("first poll: %q, cookie %q", changed, cookie)
-	}
-	alice := uuid(mailbox("alice"))
-	must(t, add(admin, "carol"))
-	must(t, admin.Del(ldap.NewDelRequest(mailbox("alice"), nil)))
-	for _, when := range []string{"at once", "after a restart"} {
-		changed, deleted, _ := poll(cookie)
-		if !slices.Equal(changed, []string{mailbox("carol")}) || !slices.Equal(deleted, []string{alice}) {
-			t.Errorf("%s: changed %q, deleted %q; want carol, and alice %q", when, changed, deleted, alice)
-		}
-		must(t, from.Stop())
-		must(t, from.Start())
 	}
 }
 
