@@ -1,0 +1,90 @@
+package mail
+
+import (
+	"fmt"
+	"strings"
+
+	"rplan/lib/directory"
+)
+
+var network = directory.Network{NodesDomain: "nodes.example.net", ContactDomain: "contact.example.net"}
+
+const authenticatorPassword = "a-word-of-dovecot"
+
+// nodes are the states in which the collective begins.
+var nodes = map[string]string{"n1": "up", "n2": "up", "n3": "out", "n4": "up"}
+
+var vpnOf = map[string]string{"n1": vpn, "n2": otherVPN, "n3": "10.77.0.3", "n4": "fd77::4"}
+
+// mailboxes are the users; each one's password is "pw-" and the part before the @.
+var mailboxes = []struct{ address, placement, status, alias string }{
+	{"alice@example.org", "n1_n2", "active", "al@example.org"},
+	{"bob@example.org", "n1_n2", "suspended", "bobby@example.org"},
+	{"carol@example.org", "n2_n1", "active", ""},
+	{"dora@example.org", "n3", "active", ""},
+	{"erin@example.org", "n3_n1", "active", ""},
+	{"frida&co=x@example.org", "n1_n2", "active", ""},
+	{"six@example.org", "n4_n1", "active", ""},
+}
+
+func record(kind directory.Kind, dn string, values ...[]string) *directory.Record {
+	r := &directory.Record{Kind: kind, DN: []byte(dn)}
+	for field, vs := range values {
+		for _, v := range vs {
+			if v != "" {
+				r.Values[field] = append(r.Values[field], []byte(v))
+			}
+		}
+	}
+	return r
+}
+
+// snapshot is the collective with its nodes in these states.
+func snapshot(states map[string]string) *directory.Snapshot {
+	b := directory.NewBuilder(network)
+	one := func(v string) []string { return []string{v} }
+	for name, state := range states {
+		b.Add(record(directory.KindNode, name, one(name), one(state), one(vpnOf[name]), nil, []string{"mx", "imap", "lists"}))
+	}
+	b.Add(record(directory.KindDomain, "example.org", one("example.org"), one("mail")))
+	b.Add(record(directory.KindDomain, "example.net", one("example.net"), one("mail")))
+	for _, m := range mailboxes {
+		b.Add(record(directory.KindMailbox, m.address, one(m.address), one(m.alias), one(m.placement), one(m.status)))
+	}
+	b.Add(record(directory.KindForward, "office", one("office@example.org"), []string{"alice@example.org", "carol@example.org"}))
+	b.Add(record(directory.KindForward, "root", one("root@example.net"), one("alice@example.org")))
+	b.Add(record(directory.KindSite, "www", one("www.example.org"), nil, one("redirect"), one("n1_n2"), nil, one("al@example.org")))
+	b.Add(record(directory.KindSite, "down", one("down.example.org"), nil, one("redirect"), one("n1_n2"), nil, one("dora@example.org")))
+	b.Add(record(directory.KindList, "news", one("news@example.org"), one("mlmmj"), []string{"n1", "n2"}, one("n1"), one("alice@example.org"), one("1")))
+	b.Add(record(directory.KindList, "lost", one("lost@example.org"), one("mlmmj"), one("n1"), one("n1"), nil, one("1")))
+	b.Add(record(directory.KindList, "talk", one("talk@example.org"), one("mailman3"), []string{"n1", "n2"}, one("n1"), nil, one("1")))
+	b.Add(record(directory.KindList, "old", one("old@example.org"), one("mlmmj"), one("n3"), one("n3"), nil, one("1")))
+	b.Add(record(directory.KindList, "nowhere", one("nowhere@example.org"), one("mailman3"), nil, nil, nil, one("1")))
+	s, problems, err := b.Snapshot()
+	if err != nil {
+		panic(fmt.Sprint(problems, err))
+	}
+	return s
+}
+
+// tree is what Dovecot sees of the collective, and users whom rp-genmaps has not seen yet.
+func tree() string {
+	var b strings.Builder
+	b.WriteString("dn: dc=example,dc=net\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: x\n\n")
+	for _, ou := range []string{"mailboxes", "services"} {
+		fmt.Fprintf(&b, "dn: ou=%[1]s,dc=example,dc=net\nobjectClass: organizationalUnit\nou: %[1]s\n\n", ou)
+	}
+	fmt.Fprintf(&b, "dn: cn=authenticator,ou=services,dc=example,dc=net\nobjectClass: organizationalRole\n"+
+		"objectClass: simpleSecurityObject\ncn: authenticator\nuserPassword: %s\n\n", authenticatorPassword)
+	entry := func(address, placement, status string) {
+		local, _, _ := strings.Cut(address, "@")
+		fmt.Fprintf(&b, "dn: rplanAddress=%[1]s,ou=mailboxes,dc=example,dc=net\nobjectClass: rplanMailbox\nrplanAddress: %[1]s\n"+
+			"rplanPlacement: %[2]s\nrplanStatus: %[3]s\nuserPassword: {PLAIN}pw-%[4]s\n\n", address, placement, status, local)
+	}
+	for _, m := range mailboxes {
+		entry(m.address, m.placement, m.status)
+	}
+	entry("newcomer@example.org", "n2_n4", "active")
+	entry("evil@example.org", "../n1_n2", "active")
+	return b.String()
+}

@@ -1,0 +1,254 @@
+package mail
+
+import (
+	"fmt"
+	"net/smtp"
+	"strings"
+	"testing"
+)
+
+func TestRecipientsAreJudgedAtTheDoor(t *testing.T) {
+	run(t)
+	c := smtpTo(t, client, public+":25")
+	if err := c.Mail(outsider); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ recipient, want string }{
+		{"alice@example.org", "250"},
+		{"Alice@EXAMPLE.org", "250"},
+		{"alice+tag@example.org", "250"},
+		{"al@example.org", "250"},
+		{"frida&co=x@example.org", "250"},
+		{"office@example.org", "250"},
+		{"root@example.net", "250"},
+		{"www.example.org@contact.example.net", "250"},
+		{"news@example.org", "250"},
+		{"news+subscribe@example.org", "250"},
+		{"talk-request@example.org", "250"},
+		{"dora@example.org", "250"},    // no node serves her: the mail waits
+		{"old@example.org", "250"},     // likewise this list
+		{"nowhere@example.org", "250"}, // and this one
+		{"unknown@example.org", "550 5.1.1"},
+		{"alice@example.net", "550 5.1.1"},
+		{"nosite@contact.example.net", "550 5.1.1"},
+		{"news-request@example.org", "550 5.1.1"},
+		{"../alice@example.org", "550 5.1.1"},
+		{"bob@example.org", "550 5.2.1"},
+		{"bob+tag@example.org", "550 5.2.1"},
+		{"bobby@example.org", "550 5.2.1"},
+		{"alice@elsewhere.example", "554 5.7.1"},
+		{"n1_n2@example.org", "550 5.1.1"},
+	} {
+		if got := reply(c.Rcpt(x.recipient)); !strings.HasPrefix(got, x.want) {
+			t.Errorf("%s: %s, want %s", x.recipient, got, x.want)
+		}
+	}
+}
+
+func TestDeliveryRewritesNothing(t *testing.T) {
+	run(t)
+	six := listen(t, "[fd77::4]:24") // the node of six
+	message := letter("as-it-is")
+	send(t, message, "Six+Tag@example.org", "alice@example.org")
+
+	want := "RCPT TO:<Six+Tag@example.org>\n"
+	got := six.got(t, "as-it-is")
+	if !strings.HasPrefix(got, want) {
+		t.Errorf("the envelope is %q, want %q", got, want)
+	}
+	added, rest, _ := strings.Cut(strings.TrimPrefix(got, want), "From: ")
+	if "From: "+rest != strings.ReplaceAll(message, "\r\n", "\n") {
+		t.Errorf("the message became\n%s", got)
+	}
+	if !strings.HasPrefix(added, "Received: by n1.nodes.example.net (Postfix) with ESMTP id ") || strings.Count(strings.ReplaceAll(added, "\n\t", " "), "\n") != 1 {
+		t.Errorf("these header lines were added:\n%s", added)
+	}
+	if stored := arrives(t, "/var/vmail", "alice@example.org", "as-it-is"); !strings.Contains(stored, "\nFrom: "+rest) ||
+		strings.Contains(stored, "Delivered-To") || strings.Contains(stored, client) {
+		t.Errorf("alice got\n%s", stored)
+	}
+}
+
+func TestAliasesAndForwards(t *testing.T) {
+	run(t)
+	send(t, letter("by-alias"), "AL+tag@example.org")
+	arrives(t, "/var/vmail", "alice@example.org", "by-alias")
+	send(t, letter("by-forward"), "office@example.org", "carol@example.org")
+	arrives(t, "/var/vmail", "alice@example.org", "by-forward")
+	arrives(t, "/var/vmail2", "carol@example.org", "by-forward")
+	send(t, letter("on-the-second"), "erin@example.org")
+	arrives(t, "/var/vmail", "erin@example.org", "on-the-second")
+	send(t, letter("odd-name"), "frida&co=x@example.org")
+	arrives(t, "/var/vmail", "frida&co=x@example.org", "odd-name")
+	if err := command("sendmail", "-f", "root", "root@example.net"); err != nil { // an empty message, as cron makes
+		t.Error(err)
+	}
+}
+
+// A contact's owner gets the message; nobody, not even by a report, learns who that is.
+func TestContact(t *testing.T) {
+	run(t)
+	send(t, letter("to-the-owner"), "www.example.org@contact.example.net")
+	got := arrives(t, "/var/vmail", "alice@example.org", "to-the-owner")
+	if strings.Contains(got, "alice@") || strings.Contains(got, "al@") {
+		t.Errorf("the owner's address is in the message:\n%s", got)
+	}
+	send(t, letter("owner-away"), "down.example.org@contact.example.net")
+	queued(t, "dora@example.org")
+	ids, err := output("sh", "-c", `postqueue -j | sed -n '/dora@/s/.*"queue_id": "\([^"]*\)".*/\1/p'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range strings.Fields(ids) {
+		text, err := output("postcat", "-evq", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 1 is NOTIFY=NEVER (dsn_mask.h), and stands before the recipient it is about.
+		_, after, found := strings.Cut(text, "named_attribute: notify_flags=1\n")
+		if first, _, _ := strings.Cut(after, "\n"); strings.Contains(text, "owner-away") && (!found || !strings.Contains(after, "dora@example.org")) {
+			t.Errorf("the blind copy would be reported on: %q of\n%s", first, text)
+		}
+	}
+}
+
+// queued waits until a message for the recipient is deferred, and returns why.
+func queued(t *testing.T, recipient string) (reason string) {
+	t.Helper()
+	eventually(t, "a deferred message for "+recipient, func() bool {
+		out, _ := output("postqueue", "-j")
+		_, after, found := strings.Cut(out, fmt.Sprintf(`{"address": %q, "delay_reason": "`, recipient))
+		reason, _, _ = strings.Cut(after, `"`)
+		return found
+	})
+	return reason
+}
+
+// What no node takes waits, with a reason, and goes its way when one does. No daemon is started again.
+func TestNothingBounces(t *testing.T) {
+	n := run(t)
+	six := listen(t, "[fd77::4]:24")
+	six.refuse("550 5.1.1 never heard of")
+	for recipient, why := range map[string]string{
+		"dora@example.org":    "No node of this placement",
+		"old@example.org":     "The node of this list",
+		"nowhere@example.org": "The node of this list",
+		"lost@example.org":    "", // mlmmj has no such list on this node
+		"six@example.org":     "never heard of",
+	} {
+		send(t, letter("waits"), recipient)
+		if got := queued(t, recipient); !strings.Contains(got, why) {
+			t.Errorf("%s: %q, want %q", recipient, got, why)
+		}
+	}
+	if out, _ := output("postqueue", "-p"); strings.Contains(out, "MAILER-DAEMON") {
+		t.Errorf("there is a bounce:\n%s", out)
+	}
+	six.refuse("")
+	n.states(t, map[string]string{"n2": "out", "n3": "out", "n1": "out", "n4": "up"})
+	send(t, letter("later"), "carol@example.org")
+	queued(t, "carol@example.org")
+	n.states(t, map[string]string{"n2": "out", "n3": "out", "n1": "up", "n4": "up"})
+	if err := command("postqueue", "-f"); err != nil {
+		t.Fatal(err)
+	}
+	arrives(t, "/var/vmail", "carol@example.org", "later")
+	six.got(t, "waits")
+}
+
+// states publishes the maps for nodes in these states, and what began when the test ends.
+func (n *Node) states(t *testing.T, states map[string]string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := n.publishAll(); err != nil {
+			t.Error(err)
+		}
+		_ = command("postfix", "reload")
+	})
+	s := snapshot(states)
+	for self, dir := range map[string]string{"n1": mapsDir, "n2": mapsDir + "2"} {
+		if err := publish(s, self, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := command("postfix", "reload"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSubmission(t *testing.T) {
+	run(t)
+	plain := smtpTo(t, client, public+":587")
+	if ok, _ := plain.Extension("AUTH"); ok {
+		t.Error("passwords are asked for without TLS")
+	}
+	if got := reply(plain.Mail("alice@example.org")); !strings.HasPrefix(got, "530") {
+		t.Errorf("mail without TLS: %s", got)
+	}
+	session := func(from, user, password string) (*smtp.Client, error) {
+		c := smtpTo(t, from, public+":587")
+		if err := c.StartTLS(anyCertificate); err != nil {
+			t.Fatal(err)
+		}
+		return c, c.Auth(smtp.PlainAuth("", user, password, "mx"))
+	}
+	for _, x := range [][2]string{{"alice@example.org", "wrong"}, {"bob@example.org", "pw-bob"}, {"al@example.org", "pw-alice"}, {"", ""}} {
+		if _, err := session(elsewhere(), x[0], x[1]); !strings.HasPrefix(reply(err), "535") {
+			t.Errorf("%q: %s, want 535", x, reply(err))
+		}
+	}
+	for _, x := range []struct{ user, sender, want string }{
+		{"alice@example.org", "alice@example.org", "250"},
+		{"alice@example.org", "al@example.org", "250"},
+		{"alice@example.org", "Alice+tag@example.org", "250"},
+		{"alice@example.org", "carol@example.org", "553 5.7.1"},
+		{"alice@example.org", "bob@example.org", "553 5.7.1"},
+		{"alice@example.org", "office@example.org", "553 5.7.1"},
+		{"alice@example.org", "someone@elsewhere.example", "553 5.7.1"},
+		{"carol@example.org", "carol@example.org", "250"}, // her mailbox is on another node
+		{"dora@example.org", "dora@example.org", "250"},   // hers is on none
+	} {
+		local, _, _ := strings.Cut(x.user, "@")
+		c, err := session(client, x.user, "pw-"+local)
+		if err == nil {
+			if err = c.Mail(x.sender); err == nil {
+				err = c.Rcpt("alice@example.org")
+			}
+		}
+		if got := reply(err); !strings.HasPrefix(got, x.want) {
+			t.Errorf("%s as %s: %s, want %s", x.user, x.sender, got, x.want)
+		}
+	}
+	c, err := session(client, "alice@example.org", "pw-alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, c, "alice@example.org", letter("submitted"), "carol@example.org")
+	if got := arrives(t, "/var/vmail2", "carol@example.org", "submitted"); strings.Contains(got, client) {
+		t.Errorf("the message tells where alice was:\n%s", got)
+	}
+}
+
+// The two steps, as anyone can ask for them.
+func TestLookups(t *testing.T) {
+	run(t)
+	maps := func(big string) string {
+		return fmt.Sprintf("pipemap:{cdb:%[1]s/postfix/%[2]s,cdb:%[1]s/postfix/placements}", mapsDir, big)
+	}
+	for _, x := range [][3]string{
+		{"alice@example.org", maps("mailboxes"), "lmtp:inet:[10.77.0.1]:24"},
+		{"carol@example.org", maps("mailboxes"), "lmtp:inet:[10.77.0.2]:24"},
+		{"erin@example.org", maps("mailboxes"), "lmtp:inet:[10.77.0.1]:24"},
+		{"six@example.org", maps("mailboxes"), "lmtp:inet:[fd77::4]:24"},
+		{"dora@example.org", maps("mailboxes"), "noroute:4.3.2 No node of this placement is in service; the mail waits"},
+		{"news@example.org", maps("lists"), "mlmmj-relay:[10.77.0.1]:10026"},
+		{"talk-owner@example.org", maps("lists"), "lmtp:inet:[10.77.0.1]:8024"},
+		{"nobody@example.org", maps("mailboxes"), ""},
+		{"office@example.org", "cdb:" + mapsDir + "/postfix/aliases", "alice@example.org,carol@example.org"},
+	} {
+		got, err := output("postmap", "-q", x[0], x[1])
+		if strings.TrimSpace(got) != x[2] || err != nil && x[2] != "" {
+			t.Errorf("%s in %s: %q, %v, want %q", x[0], x[1], got, err, x[2])
+		}
+	}
+}
