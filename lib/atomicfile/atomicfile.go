@@ -119,7 +119,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (changed bool, err er
 func SwapIn(staged, path string) error {
 	f, err := os.OpenFile(staged, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return failed(path, err)
+		return failed(path, fmt.Errorf("opening %q: %w", staged, errors.Unwrap(err)))
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -132,8 +132,10 @@ func SwapIn(staged, path string) error {
 	if err := replace(path, f, info.Mode()); err != nil {
 		return failed(path, err)
 	}
-	if err := errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(staged))); err != nil {
-		return failed(path, err)
+	for _, dir := range []string{filepath.Dir(path), filepath.Dir(staged)} {
+		if err := syncDir(dir); err != nil {
+			return failed(path, err)
+		}
 	}
 	return nil
 }
@@ -274,11 +276,11 @@ func failed(path string, err error) error {
 	if errors.Is(err, errBusy) {
 		kind = diag.TryAgain
 	}
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return kind.Errorf("cannot write %q: %s: %w", path, e.Op, e.Err)
-	}
-	if e, ok := errors.AsType[*os.LinkError](err); ok {
-		return kind.Errorf("cannot write %q: %s: %w", path, e.Op, e.Err)
+	switch e := err.(type) {
+	case *fs.PathError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	case *os.LinkError:
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
 	}
 	return kind.Errorf("cannot write %q: %w", path, err)
 }
