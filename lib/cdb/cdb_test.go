@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,22 +232,28 @@ func TestWriteErrorIsReported(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	if _, err := Open(filepath.Join(t.TempDir(), "absent.cdb")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("absent: %v", err)
-	}
-	if _, err := Open(t.TempDir()); err == nil {
-		t.Error("a directory was opened")
-	}
-	path := filepath.Join(t.TempDir(), "short.cdb")
-	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+	dir := t.TempDir()
+	short := filepath.Join(dir, "short.cdb")
+	if err := os.WriteFile(short, []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(path)
-	if want := fmt.Sprintf("%q is not a whole cdb: it has 5 bytes", path); err == nil || err.Error() != want {
-		t.Errorf("error is %v, want %s", err, want)
+	for _, c := range []struct {
+		path, want string
+		kind       diag.Kind
+	}{
+		{filepath.Join(dir, "absent.cdb"), "reading %q: no such file or directory", diag.Failed},
+		{short, "%q is not a whole cdb: it has 5 bytes", diag.BadData},
+	} {
+		_, err := Open(c.path)
+		if want := fmt.Sprintf(c.want, c.path); err == nil || err.Error() != want || diag.KindOf(err) != c.kind {
+			t.Errorf("error is %v, of kind %d, want %s, of kind %d", err, diag.KindOf(err), want, c.kind)
+		}
 	}
-	if diag.KindOf(err) != diag.BadData {
-		t.Errorf("kind is %v", diag.KindOf(err))
+	if _, err := Open(filepath.Join(dir, "absent.cdb")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("that there is no such file is lost: %v", err)
+	}
+	if _, err := Open(dir); err == nil {
+		t.Error("a directory was opened")
 	}
 }
 

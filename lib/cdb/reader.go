@@ -3,8 +3,10 @@ package cdb
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"math"
 	"os"
@@ -29,16 +31,18 @@ type Row struct{ Key, Value []byte }
 
 // Open opens the cdb at path, which the caller closes.
 func Open(path string) (*Reader, error) {
+	r := &Reader{name: path}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, r.failed(err)
 	}
-	r := &Reader{name: path, file: f, close: f.Close}
+	r.file, r.close = f, f.Close
 	info, err := f.Stat()
-	if err == nil {
-		err = r.readHeader(info.Size())
-	}
 	if err != nil {
+		f.Close()
+		return nil, r.failed(err)
+	}
+	if err := r.readHeader(info.Size()); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -175,6 +179,9 @@ func (r *Reader) read(b []byte, pos int64) error {
 func (r *Reader) failed(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
 	}
 	return fmt.Errorf("reading %q: %w", r.name, err)
 }
