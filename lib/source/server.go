@@ -131,8 +131,7 @@ func (srv *server) readKind(ctx context.Context, s *session, p *plan, k *kindPla
 		add(&record)
 		return nil
 	})
-	var code *resultError
-	if errors.As(err, &code) && code.code == ldap.LDAPResultNoSuchObject {
+	if code, ok := errors.AsType[*resultError](err); ok && code.code == ldap.LDAPResultNoSuchObject {
 		if k.kind != directory.KindNode {
 			return nil, nil
 		}
@@ -191,7 +190,12 @@ func (srv *server) open(ctx context.Context) (*session, Version, error) {
 
 func (srv *server) login(ctx context.Context, s *session, config *tls.Config, password []byte) (Version, error) {
 	if srv.startTLS {
-		if err := s.startTLS(); err != nil {
+		err := s.startTLS()
+		if code, ok := errors.AsType[*resultError](err); ok {
+			return "", diag.Config.Errorf("%s: %w at StartTLS", srv.url, code).
+				WithHint("set up TLS in slapd; on a loopback or VPN address starttls = false in [directory] does without")
+		}
+		if err != nil {
 			return "", srv.fail(ctx, "at StartTLS", err)
 		}
 	}
@@ -211,8 +215,7 @@ func (srv *server) login(ctx context.Context, s *session, config *tls.Config, pa
 		return "", srv.fail(ctx, "at login", err)
 	}
 	v, err := s.version(srv.base)
-	var code *resultError
-	if errors.As(err, &code) && code.code == ldap.LDAPResultNoSuchObject {
+	if code, ok := errors.AsType[*resultError](err); ok && code.code == ldap.LDAPResultNoSuchObject {
 		return "", srv.missing(srv.base, "base in [directory]")
 	}
 	if err != nil {
