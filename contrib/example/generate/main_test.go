@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"rplan/lib/directory"
 )
 
 var reference = collective{nodes: 5, mailboxes: 5000, sites: 700, lists: 700, seed: 1}
@@ -17,8 +21,18 @@ func text(t *testing.T, c collective) []byte {
 	return out.Bytes()
 }
 
+// generated is the snapshot of what is generated.
+func generated(t *testing.T, c collective) *directory.Snapshot {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "generated.ldif")
+	if err := os.WriteFile(path, text(t, c), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, path)
+}
+
 func TestReference(t *testing.T) {
-	s := snapshot(t, bytes.NewReader(text(t, reference)))
+	s := generated(t, reference)
 	if len(s.Nodes) != 5 || len(s.Mailboxes) != 5000 || len(s.Sites) != 700 || len(s.Lists) != 700 || len(s.Forwards) != 200 {
 		t.Errorf("%d nodes, %d mailboxes, %d sites, %d lists, %d forwards",
 			len(s.Nodes), len(s.Mailboxes), len(s.Sites), len(s.Lists), len(s.Forwards))
@@ -53,7 +67,7 @@ func TestSizes(t *testing.T) {
 		if err := c.check(); err != nil {
 			t.Error(err)
 		}
-		s := snapshot(t, bytes.NewReader(text(t, c)))
+		s := generated(t, c)
 		if len(s.Nodes) != c.nodes || len(s.Mailboxes) != c.mailboxes {
 			t.Errorf("%+v: %d nodes, %d mailboxes", c, len(s.Nodes), len(s.Mailboxes))
 		}

@@ -13,11 +13,11 @@ import (
 
 // slapadd checks every entry against the schema.
 func TestSlapd(t *testing.T) {
-	generated := filepath.Join(t.TempDir(), "reference.ldif")
-	if err := os.WriteFile(generated, text(t, reference), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "reference.ldif")
+	if err := os.WriteFile(file, text(t, reference), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"../collective.ldif", generated} {
+	for _, path := range []string{"../collective.ldif", file} {
 		want, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
