@@ -21,11 +21,17 @@ import (
 // commandTimeout bounds each checker, builder and reload.
 const commandTimeout = 2 * time.Minute
 
-// command runs argv; an empty one is a command that the admin does without.
-func (l *live) command(ctx context.Context, argv []string) error {
-	if len(argv) == 0 {
-		return nil
+// commands runs one after the other until one fails.
+func (l *live) commands(ctx context.Context, argvs [][]string) error {
+	for _, argv := range argvs {
+		if err := l.command(ctx, argv); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (l *live) command(ctx context.Context, argv []string) error {
 	_, err := run.Run(ctx, run.Cmd{Argv: argv, Timeout: commandTimeout})
 	return err
 }
@@ -79,7 +85,7 @@ func (l *live) checkZones(ctx context.Context, maps string, files []render.File)
 		}
 		argv := filled(l.settings.Check["dns"], "{zone}", strings.TrimSuffix(f.Name, ".zone"), "{file}", filepath.Join(staged(maps), paths(f)[0]))
 		if err := l.command(ctx, argv); err != nil {
-			return err
+			return fmt.Errorf("zone %q: %w", strings.TrimSuffix(f.Name, ".zone"), err)
 		}
 	}
 	return nil
@@ -132,9 +138,14 @@ func sample(rows mapfile.Rows) (keys, answer string) {
 // may name addresses that are not up, or be what is being repaired.
 func (l *live) postmap(maps string) ([]string, error) {
 	dir := filepath.Join(staged(maps), ".postmap")
+	main := filepath.Join(dir, "main.cf")
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "main.cf"), []byte("compatibility_level = 3.6\ninet_interfaces = loopback-only\n"), 0o600)
+		err = os.WriteFile(main, []byte("compatibility_level = 3.6\ninet_interfaces = loopback-only\n"), 0o600)
+	}
+	if err == nil {
+		// Postfix's programs wait two seconds for a main.cf that was just written.
+		err = os.Chtimes(main, time.Time{}, time.Unix(0, 0))
 	}
 	const modules = "/etc/postfix/dynamicmaps.cf" // where Debian says which module reads cdb and lmdb
 	if _, absent := os.Stat(modules); err == nil && absent == nil {

@@ -169,12 +169,12 @@ func (r *runner) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// selected are the services of the last full run, or those that --only names.
+// selected are the services that the node needed at the last run, or those that --only names.
 func (r *runner) selected() []string {
 	if len(r.Only) > 0 {
 		return r.Only
 	}
-	return keys(r.state.Services)
+	return r.state.Wanted
 }
 
 // unchanged asks the directory for its version only, and refuses one that is older than what is published.
@@ -237,10 +237,12 @@ func (r *runner) render(s *directory.Snapshot) ([]render.File, map[string]servic
 		return nil, nil, diag.Config.Errorf("the directory has no node %q; its nodes are %s", r.Node, strings.Join(s.NodeNames(), ", ")).
 			WithHint("set node in rplan.toml, or name one with --node")
 	}
-	in := &render.Input{Snapshot: s, Self: self, Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local}
+	in := &render.Input{Snapshot: s, Self: self, Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps}
 	var files []render.File
 	made := map[string]serviceState{}
+	r.state.Wanted = nil
 	for _, renderer := range render.For(self.Roles) {
+		r.state.Wanted = append(r.state.Wanted, renderer.Service)
 		if len(r.Only) > 0 && !slices.Contains(r.Only, renderer.Service) {
 			continue
 		}

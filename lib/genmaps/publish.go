@@ -219,7 +219,7 @@ func (l *live) reload(ctx context.Context, maps string) error {
 			continue
 		}
 		l.step("reload " + service)
-		if err := l.command(ctx, l.settings.Reload[service]); err != nil {
+		if err := l.commands(ctx, l.settings.Reload[service]); err != nil {
 			failed = errors.Join(failed, diag.Failed.Errorf("the new maps are in place, but %s was not told: %w", service, err).
 				WithHint("the next run tries again; to do without, set genmaps.reload.%s = []", service))
 			continue

@@ -14,13 +14,13 @@ import (
 
 // Settings are the keys of rplan.toml's [genmaps].
 type Settings struct {
-	Output      string              `toml:"output"`        // the maps directory
-	MaxLoss     conf.Percent        `toml:"max-loss"`      // share of a map's rows that a run may remove
-	MaxLossRows int                 `toml:"max-loss-rows"` // and how many are always allowed
-	ZoneExtras  string              `toml:"zone-extras"`   // DIR/DOMAIN: records kept by hand
-	Reload      map[string][]string `toml:"reload"`        // argv by service
-	Check       map[string][]string `toml:"check"`         // argv by service; {maps}, {zone}, {file} are filled in
-	Group       map[string]string   `toml:"group"`         // who may read a service's maps, by service
+	Output      string                `toml:"output"`        // the maps directory
+	MaxLoss     conf.Percent          `toml:"max-loss"`      // share of a map's rows that a run may remove
+	MaxLossRows int                   `toml:"max-loss-rows"` // and how many are always allowed
+	ZoneExtras  string                `toml:"zone-extras"`   // DIR/DOMAIN: records kept by hand
+	Reload      map[string][][]string `toml:"reload"`        // commands by service, each an argv
+	Check       map[string][]string   `toml:"check"`         // argv by service; {maps}, {zone}, {file} are filled in
+	Group       map[string]string     `toml:"group"`         // who may read a service's maps, by service
 	render.Settings
 }
 
@@ -42,12 +42,13 @@ func defaults() Settings {
 
 // byServer are the commands of the DNS servers that rplan knows.
 var byServer = map[string]struct {
-	check, reload []string
-	group         string
+	check  []string
+	reload [][]string
+	group  string
 }{
-	"knot": {[]string{"kzonecheck", "-o", "{zone}", "{file}"}, []string{"knotc", "reload"}, "knot"},
-	"bind": {[]string{"named-checkzone", "-q", "{zone}", "{file}"}, []string{"rndc", "reload"}, "bind"},
-	"nsd":  {[]string{"nsd-checkzone", "{zone}", "{file}"}, []string{"nsd-control", "reload"}, "nsd"},
+	"knot": {[]string{"kzonecheck", "-v", "-o", "{zone}", "{file}"}, [][]string{{"knotc", "reload"}}, "knot"},
+	"bind": {[]string{"named-checkzone", "-i", "local", "{zone}", "{file}"}, [][]string{{"rndc", "reload"}}, "bind"},
+	"nsd":  {[]string{"nsd-checkzone", "{zone}", "{file}"}, [][]string{{"nsd-control", "reconfig"}, {"nsd-control", "reload"}}, "nsd"},
 }
 
 // complete fills in the commands that the file left out and checks what no type does.
@@ -70,10 +71,13 @@ func (s *Settings) complete() error {
 		"apache":  {"apache2ctl", "-t", "-C", "Define RPLAN_MAPS {maps}"},
 		"dns":     dns.check,
 	}, s.Check)
-	s.Reload = over(map[string][]string{
-		"postfix": {"postfix", "reload"},
-		"dovecot": {"doveadm", "reload"},
-		"apache":  {"apache2ctl", "graceful"},
+	if !s.DNS.Whole && s.DNS.Server == "knot" {
+		dns.reload = [][]string{{"knotc", "zone-reload"}} // reload does not look into included files
+	}
+	s.Reload = over(map[string][][]string{
+		"postfix": {{"postfix", "reload"}},
+		"dovecot": {{"doveadm", "reload"}},
+		"apache":  {{"apache2ctl", "graceful"}},
 		"dns":     dns.reload,
 	}, s.Reload)
 	s.Group = over(map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data", "dns": dns.group}, s.Group)

@@ -15,6 +15,7 @@ import (
 // state is what one run leaves for the next, in .state.json of the maps directory.
 type state struct {
 	Node     string                   `json:"node"`
+	Wanted   []string                 `json:"wanted"` // services that the node's roles need, whether made or not
 	Services map[string]*serviceState `json:"services"`
 }
 

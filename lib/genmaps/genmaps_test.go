@@ -1,0 +1,307 @@
+package genmaps
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/genmaps/mapfile"
+	"rplan/lib/genmaps/render"
+)
+
+func TestFirstRunThenNothingToDo(t *testing.T) {
+	c := newCollective(t)
+	if stdout, stderr := c.mustRun(c.options()); stdout != "" || stderr != "" {
+		t.Errorf("a run that did what it should is not silent: %q %q", stdout, stderr)
+	}
+	first := c.published()
+	for _, name := range []string{"postfix/mailboxes.cdb", "dovecot/placements", "apache/sites", "dns/example.org.zone"} {
+		if first[name] == "" {
+			t.Errorf("no %s", name)
+		}
+	}
+	o := c.options()
+	o.JSON = true
+	stdout, _ := c.mustRun(o)
+	var r report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || !r.Unchanged || len(r.Changes) != 0 {
+		t.Errorf("%v: %s", err, stdout)
+	}
+	o.Force = true
+	stdout, _ = c.mustRun(o)
+	r = report{}
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Unchanged || len(r.Changes) != 0 {
+		t.Errorf("a forced run finds the same maps different: %v: %s", err, stdout)
+	}
+}
+
+// What shapes the maps beside the directory makes the next run look again.
+func TestARunIsOnlySkippedIfNothingChanged(t *testing.T) {
+	for name, disturb := range map[string]func(*collective){
+		"configuration": func(c *collective) {
+			c.config = strings.Replace(c.config, "[genmaps.check]", "max-loss = \"11%\"\n[genmaps.check]", 1)
+		},
+		"directory":        func(c *collective) { c.edit("alias007@", "other007@") },
+		"zone extras":      func(c *collective) { os.MkdirAll(c.path("zones"), 0o755); c.write("zones/example.org", "x IN TXT y\n") },
+		"map touched":      func(c *collective) { c.write("maps/dovecot/placements", "garbage\n") },
+		"map lost":         func(c *collective) { os.Remove(c.path("maps/postfix/mailboxes.cdb")) },
+		"map damaged":      func(c *collective) { c.write("maps/postfix/mailboxes.cdb", "garbage") },
+		"state unreadable": func(c *collective) { c.write("maps/.state.json", "{") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCollective(t)
+			c.mustRun(c.options())
+			disturb(c)
+			o := c.options()
+			o.JSON = true
+			stdout, _ := c.mustRun(o)
+			if strings.Contains(stdout, `"unchanged": true`) {
+				t.Error("nothing was made")
+			}
+			fresh := newCollective(t)
+			fresh.dir, fresh.ldif, fresh.config = t.TempDir(), c.ldif, c.config
+			if name == "zone extras" {
+				os.MkdirAll(fresh.path("zones"), 0o755)
+				fresh.write("zones/example.org", "x IN TXT y\n")
+			}
+			fresh.mustRun(fresh.options())
+			for _, file := range differing(fresh.published(), c.published()) {
+				// A serial rises with each change of a zone that was published before, and only then.
+				if file != "dns/example.org.zone" || name != "zone extras" {
+					t.Errorf("%s is not what a first run makes", file)
+				}
+			}
+		})
+	}
+}
+
+func TestANodeOutChangesOnlySmallFiles(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	before := c.published()
+	c.setState("n2", "out")
+	c.now = c.now.Add(time.Minute)
+	stdout, stderr, err := c.run(c.options())
+	if stdout != "" || diag.KindOf(err) != diag.Partial || !strings.Contains(stderr, `"talk@example.org" is active on "n2", which is out`) {
+		t.Errorf("stdout %q, stderr %q, error %v", stdout, stderr, err)
+	}
+	got := differing(before, c.published())
+	for _, name := range got {
+		if strings.HasPrefix(name, "postfix/") && name != "postfix/placements.cdb" || name == "apache/sites" || name == "apache/vhosts.conf" {
+			t.Errorf("%s was rewritten", name)
+		}
+	}
+	for _, name := range []string{"postfix/placements.cdb", "dovecot/placements", "dns/example.org.zone"} {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s was not rewritten", name)
+		}
+	}
+	c.setState("n2", "up")
+	c.mustRun(c.options())
+	for _, name := range differing(before, c.published()) {
+		if !strings.HasSuffix(name, ".zone") {
+			t.Errorf("%s is not as it was after the node came back", name)
+		}
+	}
+}
+
+func TestDryRunAndDiffChangeNothing(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	before := c.published()
+	c.setState("n2", "out")
+	c.edit("rplanAlias: alias007@example.org", "rplanAlias: seven@example.org")
+	o := c.options()
+	o.DryRun = true
+	stdout, _, _ := c.run(o)
+	if !strings.Contains(stdout, "would write postfix/aliases.cdb: 101 rows, 1 added, 1 removed, 0 changed\n") {
+		t.Errorf("dry run said %q", stdout)
+	}
+	o.Diff = true
+	stdout, _, _ = c.run(o)
+	for _, want := range []string{
+		"+++ postfix/aliases.cdb (new)\n-alias007@example.org user007@example.org\n+seven@example.org user007@example.org\n",
+		"-n2_n1 lmtp:inet:[10.77.0.2]:24\n+n2_n1 lmtp:inet:[10.77.0.1]:24\n",
+		"+++ dns/example.org.zone (new)\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the diff lacks %q:\n%s", want, stdout)
+		}
+	}
+	if d := differing(before, c.published()); d != nil {
+		t.Errorf("a dry run changed %q", d)
+	}
+	fresh := newCollective(t)
+	o = fresh.options()
+	o.DryRun = true
+	fresh.mustRun(o)
+	if _, err := os.Stat(fresh.path("maps")); err == nil {
+		t.Error("a dry run made the maps directory")
+	}
+}
+
+func TestLossGuard(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	before := c.published()
+	lose := func(n int) {
+		for i := range n {
+			c.edit(fmt.Sprintf("objectClass: rplanMailbox\nrplanAddress: user%03d@", i), fmt.Sprintf("objectClass: other\nrplanAddress: user%03d@", i))
+		}
+	}
+	lose(12)
+	_, _, err := c.run(c.options())
+	if diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), "postfix/mailboxes.cdb would lose 12 of its 101 rows:\n  user000@example.org\n") ||
+		!strings.Contains(diag.HintOf(err), "--allow-loss") {
+		t.Fatalf("got %v", err)
+	}
+	if d := differing(before, c.published()); d != nil {
+		t.Errorf("a refused run changed %q", d)
+	}
+	o := c.options()
+	o.AllowLoss = true
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Partial { // board@ and cafe's contact lost a target
+		t.Errorf("got %v", err)
+	}
+	if rows(t, c, "postfix/mailboxes") != 89 {
+		t.Errorf("%d rows", rows(t, c, "postfix/mailboxes"))
+	}
+}
+
+// A few rows may always go, and a share of many.
+func TestLossesThatAreAllowed(t *testing.T) {
+	s := defaults()
+	for _, n := range []struct {
+		before, removed int
+		refused         bool
+	}{{5, 5, false}, {20, 9, false}, {20, 10, true}, {1000, 100, false}, {1000, 101, true}} {
+		p := &plan{changes: []*change{{
+			File:       render.File{Service: "postfix", Name: "m", Format: render.CDB, Guarded: true},
+			Difference: mapfile.Difference{Total: n.before - n.removed, Removed: n.removed},
+		}}}
+		if err := checkLosses(p, &s); (err != nil) != n.refused {
+			t.Errorf("%+v: %v", n, err)
+		}
+		p.changes[0].Guarded = false
+		if err := checkLosses(p, &s); err != nil {
+			t.Errorf("an unguarded map: %v", err)
+		}
+	}
+}
+
+func TestAnEmptyDirectoryIsAlwaysRefused(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	before := c.published()
+	for name, ldif := range map[string]string{
+		"nothing":    "dn: dc=example\nobjectClass: x\n\n",
+		"only nodes": c.ldif[:strings.Index(c.ldif, "dn: rplanAddress")],
+	} {
+		broken := *c
+		broken.ldif = ldif
+		o := broken.options()
+		o.AllowLoss, o.AllowOlder, o.Force = true, true, true
+		if _, _, err := broken.run(o); diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), "nothing to make maps from") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d := differing(before, c.published()); d != nil {
+		t.Errorf("changed %q", d)
+	}
+}
+
+func TestAReplicaThatWentBackwards(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	r, err := newRunner(nil, c.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.state, err = loadState(r.maps, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	r.state.Services["postfix"].Version = "csn:20260102000000.000000Z#000000#001#000000"
+	err = r.checkAge("csn:20260101000000.000000Z#000000#001#000000")
+	if diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), "went backwards") {
+		t.Errorf("got %v", err)
+	}
+	if err := r.checkAge("csn:20260103000000.000000Z#000000#001#000000"); err != nil {
+		t.Errorf("a newer one: %v", err)
+	}
+	r.AllowOlder = true
+	if err := r.checkAge("csn:20260101000000.000000Z#000000#001#000000"); err != nil {
+		t.Errorf("allowed: %v", err)
+	}
+}
+
+func TestOnlyOneService(t *testing.T) {
+	c := newCollective(t)
+	o := c.options()
+	o.Only = []string{"dovecot"}
+	c.mustRun(o)
+	for name := range c.published() {
+		if !strings.HasPrefix(name, "dovecot/") {
+			t.Errorf("wrote %s", name)
+		}
+	}
+	// A later full run still makes the others: dovecot's being current says nothing of them.
+	c.mustRun(c.options())
+	if c.published()["postfix/mailboxes.cdb"] == "" {
+		t.Error("the other services have no maps")
+	}
+}
+
+func TestFilesOfAVanishedDomainGo(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	c.write("maps/dns/of-another", "not ours\n")
+	i := strings.Index(c.ldif, "dn: rplanDomainName=example.net")
+	c.ldif = c.ldif[:i] + c.ldif[i+strings.Index(c.ldif[i:], "\n\n")+2:]
+	c.mustRun(c.options())
+	if _, there := c.published()["dns/example.net.zone"]; there {
+		t.Error("the zone of a domain that is gone is still there")
+	}
+	if c.published()["dns/of-another"] == "" {
+		t.Error("a file that rp-genmaps did not make is gone")
+	}
+}
+
+func TestAnotherNodesMapsAreLeftAlone(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	o := c.options()
+	o.Node = "n2"
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), `holds the maps of node "n1", not of "n2"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnknownNode(t *testing.T) {
+	c := newCollective(t)
+	o := c.options()
+	o.Node = "n9"
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), `no node "n9"; its nodes are n1, n2, n3`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func rows(t *testing.T, c *collective, name string) (n int) {
+	t.Helper()
+	r, err := mapfile.Open(c.path("maps/"+name+".cdb"), render.CDB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, err := range r.Rows() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
