@@ -216,7 +216,7 @@ func (b *Builder) addNode(e *entry) {
 }
 
 func (b *Builder) addDomain(e *entry) {
-	d := Domain{Name: required(e, DomainName, parseHost)}
+	d := Domain{Name: required(e, DomainName, parseDomain)}
 	services := flags(e, DomainServices, []string{"mail", "dns"})
 	if len(e.Values[DomainServices]) == 0 {
 		services = 3
@@ -300,6 +300,16 @@ func (b *Builder) placement(v []byte) (*Placement, error) {
 	}
 	b.placements[p.Name] = p
 	return p, nil
+}
+
+// maxDomain leaves room for the names that are made below a domain and for file names made of it.
+const maxDomain = 180
+
+func parseDomain(v []byte) (string, error) {
+	if len(v) > maxDomain {
+		return "", fmt.Errorf("a domain has at most %d characters", maxDomain)
+	}
+	return parseHost(v)
 }
 
 // siteName refuses names at and below the nodes' own domain, which would draw visitors of other sites.

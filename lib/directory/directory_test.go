@@ -204,12 +204,14 @@ func TestOnlyOwnDomainsAreTaken(t *testing.T) {
 	c := newCollective(t)
 	c.add("domain", "dc=dns", "name=dns.example", "service=dns")
 	c.add("domain", "dc=contact", "name=contact.example.net")
+	c.add("domain", "dc=long", "name="+strings.Repeat("a.", 95)+"org")
 	c.mailbox("cn=a", "a@far.example")
 	c.mailbox("cn=b", "b@example.org", "alias=b@far.example", "alias=b@dns.example", "alias=b@contact.example.net")
 	s, problems := c.snapshot()
 	if got := addresses(s); !slices.Equal(got, []string{"b@example.org"}) {
 		t.Errorf("recipients %q", got)
 	}
+	wantProblem(t, problems, `"dc=long"`, "at most 180 characters")
 	wantProblem(t, problems, `"cn=a", "cn=b"`, `mail for "far.example"`)
 	wantProblem(t, problems, `"cn=b"`, `"dns.example"`)
 	wantProblem(t, problems, `"cn=b"`, `"contact.example.net" is kept for the contact addresses`)
