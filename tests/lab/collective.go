@@ -178,7 +178,7 @@ func (b *ldif) forward(address string, targets ...string) {
 
 func (b *ldif) site(s Site) {
 	pairs := []string{"objectClass", "rplanSite", "rplanSiteName", s.Host, "rplanSiteAlias", "www." + s.Host,
-		"rplanSiteMode", s.Mode, "rplanDocumentRoot", s.Mode, "rplanContact", "alice@" + Domain}
+		"rplanSiteMode", s.Mode, "rplanDocumentRoot", s.Host, "rplanContact", "alice@" + Domain}
 	if s.Placement != "" {
 		pairs = append(pairs, "rplanPlacement", s.Placement)
 	}

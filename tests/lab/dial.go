@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"syscall"
@@ -16,8 +17,12 @@ var setns = map[string]uintptr{"amd64": 308, "arm64": 268, "386": 346, "arm": 37
 // for good to the network of the thread that opened it, so a thread enters
 // the machine's network for this one call.
 func (m *Machine) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	var dialer net.Dialer
+	if m.source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(m.source, 0))
+	}
 	err = m.inNetwork(func() error {
-		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		conn, err = dialer.DialContext(ctx, network, address)
 		return err
 	})
 	if err != nil {
@@ -72,6 +77,23 @@ func enter(network *os.File) error {
 	}
 	if _, _, errno := syscall.Syscall(number, network.Fd(), syscall.CLONE_NEWNET, 0); errno != 0 {
 		return os.NewSyscallError("setns", errno)
+	}
+	return nil
+}
+
+// await returns when the machine itself can connect to all these TCP ports of one of its addresses.
+func (m *Machine) await(ctx context.Context, at netip.Addr, ports ...string) error {
+	for _, port := range ports {
+		err := poll(ctx, func() error {
+			conn, err := m.Dial(ctx, "tcp", net.JoinHostPort(at.String(), port))
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

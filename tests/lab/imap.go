@@ -113,3 +113,9 @@ func (s *IMAP) Messages(mailbox string) ([]string, error) {
 	}
 	return messages, err
 }
+
+// Append stores a message in a mailbox.
+func (s *IMAP) Append(mailbox, message string) error {
+	_, err := s.Command("APPEND %q {%d+}\r\n%s", mailbox, len(message), message) // RFC 7888
+	return err
+}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rplan/tests/need"
 )
@@ -31,9 +32,6 @@ type Config struct {
 	// DirectoryOnly starts no server but slapd.
 	DirectoryOnly bool
 }
-
-// VisitorAddress is where all clients in a lab come from.
-var VisitorAddress = netip.MustParseAddr("203.0.113.7")
 
 // Lab is a running collective.
 type Lab struct {
@@ -68,15 +66,29 @@ func (l *Lab) Node(name string) *Node {
 // host is the node's public name.
 func (n *Node) host() string { return n.Name + "." + NodesDomain }
 
+// From is the lab as a client meets it who comes from another address of the visitor.
+func (l *Lab) From(address netip.Addr) *Lab {
+	visitor, seen := *l.Visitor, *l
+	visitor.source = address
+	seen.Visitor = &visitor
+	return &seen
+}
+
 // Provider is the node whose directory takes writes.
 func (l *Lab) Provider() *Node { return l.Nodes[0] }
+
+// Need skips a test where a lab cannot be.
+func Need(t testing.TB) {
+	t.Helper()
+	need.Root(t)
+	need.Netns(t)
+	need.Program(t, "nsenter", "slapd", "postfix", "dovecot", "apache2", "knotd", "mlmmj-receive", "dig")
+}
 
 // Start is Up for a test: it skips where a lab cannot be, and ends the lab with the test.
 func Start(t testing.TB, config Config) *Lab {
 	t.Helper()
-	need.Root(t)
-	need.Netns(t)
-	need.Program(t, "nsenter", "slapd", "postfix", "dovecot", "apache2", "knotd")
+	Need(t)
 	l, err := Up(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -105,15 +117,20 @@ func Up(ctx context.Context, config Config) (*Lab, error) {
 
 // Down ends all that runs in the lab. Nothing of it is left, as all it wrote was in memory.
 func (l *Lab) Down() {
-	var machines []*Machine
-	for _, n := range l.Nodes {
-		machines = append(machines, n.Machine)
-	}
-	for _, m := range append(machines, l.Visitor, l.hub) {
+	for _, m := range append(l.machines(), l.hub) {
 		if m != nil {
 			m.Close()
 		}
 	}
+}
+
+// machines are all that have programs: the nodes and the visitor, if it is there yet.
+func (l *Lab) machines() []*Machine {
+	machines := []*Machine{l.Visitor}
+	for _, n := range l.Nodes {
+		machines = append(machines, n.Machine)
+	}
+	return machines
 }
 
 // build makes the machines and joins them.
@@ -126,7 +143,7 @@ func (l *Lab) build(ctx context.Context) error {
 	if l.Visitor, err = newMachine(id, "visitor"); err != nil {
 		return err
 	}
-	hosts := "127.0.0.1 localhost\n"
+	hosts := fmt.Sprintf("127.0.0.1 localhost\n%s visitor\n", ElsewhereAddress)
 	for i := range l.config.Nodes {
 		m, err := newMachine(id, nodeName(i))
 		if err != nil {
@@ -138,27 +155,49 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.certify(); err != nil {
 		return err
 	}
-	err = l.each(func(n *Node) error {
-		if err := n.Write("/etc/hosts", hosts); err != nil {
+	for _, m := range l.machines() {
+		err := errors.Join(m.Write("/etc/hosts", hosts), m.Write("/etc/resolv.conf", fmt.Sprintf("nameserver %s\noptions timeout:1 attempts:1\n", ElsewhereAddress)))
+		if err != nil {
 			return err
 		}
+	}
+	err = l.Visitor.plug(ctx, l.hub, public, VisitorAddress, OtherAddress, ElsewhereAddress, netip.MustParseAddr("2001:db8:ffff::7"))
+	return errors.Join(err, l.each(func(n *Node) error {
 		return errors.Join(n.plug(ctx, l.hub, vpn, n.VPN), n.plug(ctx, l.hub, public, n.Public...))
-	})
-	return errors.Join(err, l.Visitor.plug(ctx, l.hub, public, VisitorAddress, netip.MustParseAddr("2001:db8:ffff::7")))
+	}))
 }
 
 // start puts all servers in place and starts them.
 func (l *Lab) start(ctx context.Context) error {
+	install := []func(*Node, context.Context) error{(*Node).installMail, (*Node).installLists, (*Node).installWeb, (*Node).installDNS, (*Node).installPrograms}
+	if l.config.DirectoryOnly {
+		install = nil
+	}
+	if err := l.startWorld(ctx); err != nil {
+		return err
+	}
 	err := l.each(func(n *Node) error {
-		if err := n.installSlapd(ctx); err != nil {
-			return err
+		for _, step := range append([]func(*Node, context.Context) error{(*Node).installSlapd, (*Node).startSlapd}, install...) {
+			if err := step(n, ctx); err != nil {
+				return err
+			}
 		}
-		return n.startSlapd(ctx)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.WaitReplicated(ctx)
+	if err := l.WaitReplicated(ctx); err != nil || l.config.DirectoryOnly {
+		return err
+	}
+	return l.each(func(n *Node) error {
+		for _, step := range []func(context.Context) error{n.firstMaps, n.startMail, n.startWeb, n.startDNS} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // each calls f for all nodes at once.
@@ -179,8 +218,14 @@ func (n *Node) install(name, to string, edit *strings.Replacer) error {
 	if err != nil {
 		return err
 	}
-	if edit != nil {
-		return n.Write(to, edit.Replace(string(text)))
+	if edit == nil {
+		edit = strings.NewReplacer()
 	}
-	return n.Write(to, string(text))
+	if err := n.Write(to, edit.Replace(string(text))); err != nil {
+		return err
+	}
+	// Postfix reads a main.cf of the last two seconds again and again until it is sure that it is whole.
+	return os.Chtimes(n.Path(to), past, past)
 }
+
+var past = time.Now().Add(-time.Hour)

@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,8 +32,9 @@ type Machine struct {
 	// Name is its host name.
 	Name string
 
-	pid int // of its process 1, seen from outside
-	cmd *exec.Cmd
+	pid    int // of its process 1, seen from outside
+	cmd    *exec.Cmd
+	source netip.Addr // of its connections; the zero value leaves it to the kernel
 }
 
 // newMachine returns when the machine's file system is ready. lab names the

@@ -15,11 +15,11 @@ import (
 
 // The directory, from contrib/ldap: n1 is the provider, the others follow it.
 
-// certify makes the certificate of all machines, on the first.
+// certify makes one certificate for all servers, on the first node, and copies it to the others.
 func (l *Lab) certify() error {
-	hosts := []string{NodesDomain, "*." + NodesDomain, Domain, "*." + Domain}
+	hosts := []string{"*." + NodesDomain, Domain, "*." + Domain}
 	for _, n := range l.Nodes {
-		hosts = append(hosts, n.VPN.String())
+		hosts = append(hosts, n.host(), n.VPN.String())
 	}
 	first := l.Nodes[0]
 	if err := os.MkdirAll(first.Path(tlsDir), 0o755); err != nil {
@@ -28,13 +28,13 @@ func (l *Lab) certify() error {
 	if _, err := slapd.NewCertificate(first.Path(tlsDir), hosts...); err != nil {
 		return err
 	}
-	for _, n := range l.Nodes {
+	for _, n := range l.Nodes[1:] {
 		for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
 			text, err := first.Read(tlsDir + file)
-			if err != nil {
-				return err
+			if err == nil {
+				err = n.Write(tlsDir+file, text)
 			}
-			if err := n.Write(tlsDir+file, text); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -98,7 +98,13 @@ func (n *Node) startSlapd(ctx context.Context) error {
 		_, why := n.Run(ctx, "slaptest", "-u", "-f", "/etc/ldap/slapd.conf")
 		return errors.Join(err, why)
 	}
-	return nil
+	return poll(ctx, func() error { // it detaches a moment before it listens
+		_, err := n.contextCSN()
+		if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+			return nil // a consumer that has nothing yet
+		}
+		return err
+	})
 }
 
 // LDAP is a connection to the node's directory as the node's root, who may write on the provider.

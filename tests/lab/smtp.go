@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
-	"strings"
 )
 
 // Reply is what an SMTP server says to a command (RFC 5321 section 4.2).
@@ -21,7 +20,8 @@ func (r Reply) Accepted() bool { return r.Code/100 == 2 }
 func (r Reply) String() string { return fmt.Sprintf("%d %s", r.Code, r.Text) }
 
 // SendMail hands a message to a node from the visitor. Its replies are one
-// for each recipient and, if one was accepted, one for the message. An error
+// for each recipient and, if one was accepted, one for the message, whose
+// lines end with \n. An error
 // means that there was no regular conversation.
 func (l *Lab) SendMail(ctx context.Context, to *Node, from string, rcpts []string, message string) (replies []Reply, err error) {
 	conn, err := l.Visitor.Dial(ctx, "tcp", net.JoinHostPort(to.Public[0].String(), "25"))
@@ -57,7 +57,7 @@ func (l *Lab) SendMail(ctx context.Context, to *Node, from string, rcpts []strin
 			return replies, err
 		}
 		w := c.DotWriter()
-		_, failed := w.Write([]byte(strings.ReplaceAll(message, "\n", "\r\n")))
+		_, failed := w.Write([]byte(message))
 		if err := errors.Join(failed, w.Close()); err != nil {
 			return replies, err
 		}
