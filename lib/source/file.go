@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
@@ -21,14 +22,18 @@ type file struct {
 func (f *file) String() string { return f.url }
 
 func (f *file) open() (*os.File, error) {
-	in, err := os.Open(f.path)
+	in, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
-	case err == nil:
-		return in, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return nil, diag.Config.Errorf("%w", err).WithHint("the file is named in directory.urls")
+	case err != nil:
+		return nil, diag.TryAgain.Errorf("%w", err)
 	}
-	return nil, diag.TryAgain.Errorf("%w", err)
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		in.Close()
+		return nil, diag.Config.Errorf("%q is not a regular file", f.path).WithHint("it is named in directory.urls")
+	}
+	return in, nil
 }
 
 func (f *file) version(ctx context.Context) (Version, error) {

@@ -78,6 +78,7 @@ func TestLDIFForms(t *testing.T) {
 		"folded base64":     strings.ReplaceAll(node, "ame: n1", "ame:: bj\n E=\n "),
 		"names in any case": strings.ReplaceAll(strings.ReplaceAll(node, "objectClass", "OBJECTclass"), "rplanNodeName: ", "RPLANNODENAME: "),
 		"class in any case": strings.ReplaceAll(node, "rplanNode\n", "RPLANnode\n"),
+		"long name":         node + strings.Repeat("x", 100) + ": y\n",
 		"others":            node + "userPassword:: e1NTSEF9\nx-other;binary:: AAA=\nrplanNodeName;lang-de: n2\n1.2.3: x\n",
 		"other entries":     "dn: dc=example,dc=net\ndc: example\n\n" + node + "\ndn: cn=n1,dc=elsewhere\nobjectClass: rplanNode\nrplanNodeName: n1\n",
 	} {
@@ -210,6 +211,7 @@ func TestLDIFFile(t *testing.T) {
 	if _, err := src.Read(context.Background(), directory.Network{}); diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), path+".not") {
 		t.Errorf("a file that is not there: %v", err)
 	}
+	readError(t, settings("ldif:"+filepath.Dir(path)), diag.Config, "is not a regular file")
 }
 
 func open(t testing.TB, s Settings) *Source {

@@ -15,6 +15,7 @@ const maxEntry = 16 << 20
 // plan is the mapping of all kinds, made ready for use.
 type plan struct {
 	numbers map[string]int // attribute, as the settings spell it and in lower case -> number
+	count   int            // of attributes
 	kinds   []kindPlan     // those that have a filter
 }
 
@@ -49,13 +50,7 @@ type entry struct {
 	values   [][][]byte
 }
 
-func (p *plan) newEntry() *entry {
-	n := 0
-	for _, i := range p.numbers {
-		n = max(n, i+1)
-	}
-	return &entry{values: make([][][]byte, n)}
-}
+func (p *plan) newEntry() *entry { return &entry{values: make([][][]byte, p.count)} }
 
 func (e *entry) reset() {
 	e.dn, e.tooLarge = nil, false
@@ -94,10 +89,8 @@ func (p *plan) number(attribute string) int {
 	lower := string(bytes.ToLower([]byte(attribute)))
 	i, known := p.numbers[lower]
 	if !known {
-		i = 0
-		for _, j := range p.numbers {
-			i = max(i, j+1)
-		}
+		i = p.count
+		p.count++
 	}
 	p.numbers[attribute], p.numbers[lower] = i, i
 	return i

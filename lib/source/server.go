@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -59,9 +60,9 @@ func newServer(text string, s *Settings) (*server, error) {
 	srv.network, srv.host = "tcp", u.Hostname()
 	port := u.Port()
 	if srv.tls = u.Scheme == "ldaps"; srv.tls {
-		port = or(port, "636")
+		port = cmp.Or(port, "636")
 	} else {
-		port, srv.startTLS = or(port, "389"), s.StartTLS
+		port, srv.startTLS = cmp.Or(port, "389"), s.StartTLS
 	}
 	srv.address = net.JoinHostPort(srv.host, port)
 	if ip := net.ParseIP(srv.host); !srv.tls && !srv.startTLS && s.BindDN != "" && srv.host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -76,13 +77,6 @@ func badURL(text string) error {
 		WithHint("ldapi:///, ldapi://%%2Fpath%%2Fof%%2Fsocket, ldap://HOST[:PORT], ldaps://HOST[:PORT], or ldif:FILE")
 }
 
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
-}
-
 func (srv *server) String() string { return srv.url }
 
 func (srv *server) version(ctx context.Context) (Version, error) {
@@ -90,7 +84,8 @@ func (srv *server) version(ctx context.Context) (Version, error) {
 	if err != nil {
 		return "", err
 	}
-	return v, s.close()
+	s.close()
+	return v, nil
 }
 
 func (srv *server) read(ctx context.Context, p *plan, add func(*directory.Record)) (Version, []directory.Problem, error) {
@@ -138,7 +133,7 @@ func (srv *server) readKind(ctx context.Context, s *session, p *plan, k *kindPla
 		return nil, srv.missing(k.base, "base in [directory.node]")
 	}
 	if err != nil {
-		return nil, srv.fail(ctx, fmt.Sprintf("after %d %s", n, plural(k.kind, n)), err)
+		return nil, srv.fail(ctx, fmt.Sprintf(" after %d %s", n, plural(k.kind, n)), err)
 	}
 	return problems, nil
 }
@@ -171,11 +166,13 @@ func (srv *server) open(ctx context.Context) (*session, Version, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	begin, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer after %s", patience))
+	begin, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer (%s)", patience))
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(begin, srv.network, srv.address)
 	if err != nil {
-		return nil, "", srv.fail(begin, "", err)
+		e := srv.fail(begin, "", err)
+		e.Hint = "is slapd running, and does it listen there? (SLAPD_SERVICES in /etc/default/slapd)"
+		return nil, "", e
 	}
 	s := newSession(conn)
 	free := s.endWith(begin)
@@ -196,12 +193,12 @@ func (srv *server) login(ctx context.Context, s *session, config *tls.Config, pa
 				WithHint("set up TLS in slapd; on a loopback or VPN address starttls = false in [directory] does without")
 		}
 		if err != nil {
-			return "", srv.fail(ctx, "at StartTLS", err)
+			return "", srv.fail(ctx, " at StartTLS", err)
 		}
 	}
 	if srv.tls || srv.startTLS {
 		if err := s.encrypt(ctx, config); err != nil {
-			return "", srv.fail(ctx, "at the TLS handshake", err)
+			return "", srv.fail(ctx, " at the TLS handshake", err)
 		}
 	}
 	var err error
@@ -212,14 +209,14 @@ func (srv *server) login(ctx context.Context, s *session, config *tls.Config, pa
 		err = s.bind("", element(tagSASL, element(tagString, "EXTERNAL"), element(tagString, "")))
 	}
 	if err != nil {
-		return "", srv.fail(ctx, "at login", err)
+		return "", srv.fail(ctx, " at login", err)
 	}
 	v, err := s.version(srv.base)
 	if code, ok := errors.AsType[*resultError](err); ok && code.code == ldap.LDAPResultNoSuchObject {
 		return "", srv.missing(srv.base, "base in [directory]")
 	}
 	if err != nil {
-		return "", srv.fail(ctx, "at reading contextCSN", err)
+		return "", srv.fail(ctx, " at reading contextCSN", err)
 	}
 	return v, nil
 }
@@ -240,29 +237,21 @@ func (srv *server) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// fail says at which server and how far it went wrong, and what kind of failure it is.
-func (srv *server) fail(ctx context.Context, where string, err error) error {
+// fail says at which server and where on the way it went wrong, and what kind of failure it is.
+func (srv *server) fail(ctx context.Context, where string, err error) *diag.Error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if _, ok := errors.AsType[*diag.Error](err); ok {
-		return err
+	if e, ok := errors.AsType[*diag.Error](err); ok {
+		return e
 	}
-	text := srv.url + ": " + strings.TrimSpace(err.Error()+" "+where)
 	kind, hint := diag.TryAgain, ""
 	if code, ok := errors.AsType[*resultError](err); ok {
 		kind, hint = code.kind()
 	} else if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		kind, hint = diag.Config, "ca-file in [directory] must have the CA of the server's certificate, and the URL a name that the certificate is for"
 	}
-	return &diag.Error{Kind: kind, Hint: hint, Err: &failure{text, err}}
+	e := kind.Errorf("%s: %w%s", srv.url, err, where)
+	e.Hint = hint
+	return e
 }
-
-// failure is an error whose text has the cause in the middle.
-type failure struct {
-	text  string
-	cause error
-}
-
-func (f *failure) Error() string { return f.text }
-func (f *failure) Unwrap() error { return f.cause }

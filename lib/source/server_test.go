@@ -220,7 +220,7 @@ func TestServerHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkTree(t, r)
-	if len(r.Passed) != 1 || r.Passed[0].Error() != s.LDAPI()+": no end after 1s at login" || r.URL != second.LDAPI() {
+	if len(r.Passed) != 1 || r.Passed[0].Error() != s.LDAPI()+": timed out (1s) at login" || r.URL != second.LDAPI() {
 		t.Errorf("%s, passed %v", r.URL, r.Passed)
 	}
 }
@@ -241,9 +241,16 @@ func TestServerDies(t *testing.T) {
 	if v, err := src.Version(context.Background()); err != nil || v != r.Version {
 		t.Errorf("version is %q, %v", v, err)
 	}
-	readError(t, settings(s.LDAPI(), "ldapi://%2Fno%2Fsuch", "ldif:/no/such"), diag.TryAgain,
+	set = settings(s.LDAPI(), "ldapi://%2Fno%2Fsuch", "ldif:/no/such")
+	readError(t, set, diag.TryAgain,
 		"the directory cannot be read: "+s.LDAPI()+": dial unix "+filepath.Join(s.Dir, "ldapi")+": connect: connection refused; "+
 			"ldapi://%2Fno%2Fsuch: dial unix /no/such: connect: no such file or directory; open /no/such: no such file or directory")
+	_, err = open(t, set).Version(context.Background())
+	for _, want := range []string{"ldapi://%2Fno%2Fsuch: is slapd running", "; ldif:/no/such: the file is named in directory.urls"} {
+		if !strings.Contains(diag.HintOf(err), want) {
+			t.Errorf("hint is %q, want %q in it", diag.HintOf(err), want)
+		}
+	}
 }
 
 // A run that is interrupted does not go on to the next server.

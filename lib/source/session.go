@@ -44,9 +44,9 @@ func (s *session) endWith(ctx context.Context) (free func()) {
 }
 
 // close says goodbye, which slapd's log likes better, and closes the connection.
-func (s *session) close() error {
+func (s *session) close() {
 	_ = s.send(element(opUnbind, ""))
-	return s.conn.Close()
+	_ = s.conn.Close()
 }
 
 // send sends a request under the next message id.

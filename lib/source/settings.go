@@ -116,7 +116,7 @@ func (m *Mapping) check(k directory.Kind) error {
 		}
 	}
 	for _, field := range named["attributes"] {
-		if a := m.Attributes[field]; a != "" && !isAttribute(a) {
+		if a := m.Attributes[field]; a != "" && (!isAttribute(a) || len(a) > maxAttribute) {
 			return diag.Config.Errorf("%s.attributes.%s: %q is no attribute name", key, field, a)
 		}
 	}
@@ -135,10 +135,11 @@ func isAttribute[T string | []byte](s T) bool {
 			return false
 		}
 	}
-	return len(s) > 0 && len(s) <= maxAttribute
+	return len(s) > 0
 }
 
-const maxAttribute = 64 // bytes of an attribute's name
+// maxAttribute is the longest name, in bytes, of an attribute that a field can have.
+const maxAttribute = 64
 
 var scopes = map[string]byte{"base": scopeBase, "one": scopeOne, "sub": scopeSub}
 

@@ -119,7 +119,7 @@ func (s *Source) Read(ctx context.Context, network directory.Network) (*Result, 
 // first calls use with each place until it succeeds, and returns why it did not before.
 func (s *Source) first(ctx context.Context, use func(context.Context, place) error) (passed []error, err error) {
 	for _, p := range s.places {
-		limited, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("no end after %s", s.timeout))
+		limited, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("timed out (%s)", s.timeout))
 		err := use(limited, p)
 		cancel()
 		switch {
@@ -131,23 +131,23 @@ func (s *Source) first(ctx context.Context, use func(context.Context, place) err
 		}
 		passed = append(passed, err)
 	}
-	return nil, joined(passed)
+	return nil, s.joined(passed)
 }
 
-// joined is one error for all places.
-func joined(errs []error) error {
+// joined is one error for all places, of each of which there is one in errs.
+func (s *Source) joined(errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
 	}
 	kind := diag.KindOf(errs[0])
 	var texts, hints []string
-	for _, err := range errs {
+	for i, err := range errs {
 		if diag.KindOf(err) == diag.TryAgain {
 			kind = diag.TryAgain
 		}
 		texts = append(texts, err.Error())
 		if hint := diag.HintOf(err); hint != "" {
-			hints = append(hints, hint)
+			hints = append(hints, fmt.Sprintf("%s: %s", s.places[i], hint))
 		}
 	}
 	err := kind.Errorf("the directory cannot be read: %s", strings.Join(texts, "; "))
