@@ -31,8 +31,9 @@ func (n Network) Check() error {
 
 // Problem is something in the directory that was left out, or is not as it should be.
 type Problem struct {
-	DNs  []string // the entries it is about
-	Text string
+	DNs    []string // the entries it is about
+	Text   string
+	Notice bool // nothing was left out: it comes from the state of a node, not from a mistake
 }
 
 func (p Problem) String() string {
@@ -98,7 +99,7 @@ func (b *Builder) Add(r *Record) {
 }
 
 func (b *Builder) report(format, dn string, args ...any) {
-	b.problems = append(b.problems, Problem{[]string{dn}, fmt.Sprintf(format, args...)})
+	b.problems = append(b.problems, Problem{DNs: []string{dn}, Text: fmt.Sprintf(format, args...)})
 }
 
 // entry reads the fields of one record; the first field that makes it unusable is kept in err.

@@ -52,7 +52,11 @@ func unique[T any](b *Builder, kind string, entries []T, of func(*T) (name, dn s
 }
 
 func (b *Builder) conflict(format, keeper, loser string, args ...any) {
-	b.problems = append(b.problems, Problem{[]string{loser, keeper}, fmt.Sprintf(format, args...)})
+	b.problems = append(b.problems, Problem{DNs: []string{loser, keeper}, Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *Builder) notice(dns []string, format string, args ...any) {
+	b.problems = append(b.problems, Problem{DNs: dns, Text: fmt.Sprintf(format, args...), Notice: true})
 }
 
 // checkNodes refuses two nodes of one name or one VPN address: mail and logins would go to the wrong one.
@@ -172,11 +176,25 @@ func (b *Builder) checkSites() {
 			b.conflict("host name %s is claimed by both: %s keeps it", s.Sites[j].DN, site.DN, show(alias), show(s.Sites[j].DN))
 			return true
 		})
-		if site.Contact != "" && !s.reachable(site.Contact) {
-			b.report("contact %s does not exist here, or is suspended; the site has no contact address", site.DN, show(site.Contact))
-			site.Contact = ""
-		}
+		b.checkContact(site)
 	}
+}
+
+// checkContact leaves a site without a contact address where mail to it would not arrive.
+func (b *Builder) checkContact(site *Site) {
+	if site.Contact == "" {
+		return
+	}
+	r, ok := b.snap.Resolve(site.Contact)
+	switch {
+	case ok && r.Mailbox != nil && r.Mailbox.Status == Suspended:
+		b.notice([]string{site.DN}, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
+	case !b.snap.exists(site.Contact):
+		b.report("contact %s does not exist here; the site has no contact address", site.DN, show(site.Contact))
+	default:
+		return
+	}
+	site.Contact = ""
 }
 
 // checkLists names the lists that cannot work as their entry says; their mail waits.
@@ -190,7 +208,7 @@ func (b *Builder) checkLists() {
 		case node == nil:
 			b.report("list %s is active on %s, which is no node; its mail waits in the queue", l.DN, show(l.Address), show(l.Node))
 		case !node.State.Serves():
-			b.report("list %s is active on %s, which is %s; its mail waits in the queue until the list is moved", l.DN, show(l.Address), show(l.Node), node.State)
+			b.notice([]string{l.DN}, "list %s is active on %s, which is %s; its mail waits in the queue until the list is moved", show(l.Address), show(l.Node), node.State)
 		case len(l.Candidates) > 0 && !slices.Contains(l.Candidates, l.Node):
 			b.report("list %s is active on %s, which is not among its candidates %v", l.DN, show(l.Address), show(l.Node), l.Candidates)
 		}
@@ -223,11 +241,11 @@ func (b *Builder) checkPlacements() {
 	for _, p := range s.placements {
 		for _, name := range p.Nodes {
 			if s.Node(name) == nil {
-				b.problems = append(b.problems, Problem{users[p], fmt.Sprintf("placement %s names %s, which is no node; it is passed over", show(p.Name), show(name))})
+				b.problems = append(b.problems, Problem{DNs: users[p], Text: fmt.Sprintf("placement %s names %s, which is no node; it is passed over", show(p.Name), show(name))})
 			}
 		}
 		if s.ActiveNode(p) == nil {
-			b.problems = append(b.problems, Problem{users[p], fmt.Sprintf("placement %s has no node that serves; mail waits in the queue, logins and visitors are told to come back", show(p.Name))})
+			b.notice(users[p], "placement %s has no node that serves; mail waits in the queue, logins and visitors are told to come back", show(p.Name))
 		}
 	}
 }

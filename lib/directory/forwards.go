@@ -119,15 +119,6 @@ func (s *Snapshot) exists(address string) bool {
 	return ok
 }
 
-// reachable is exists, without the mailboxes that are suspended.
-func (s *Snapshot) reachable(address string) bool {
-	r, ok := s.Resolve(address)
-	if ok && r.Mailbox != nil {
-		return r.Mailbox.Status == Active
-	}
-	return ok || s.exists(address)
-}
-
 // Resolve is Recipient, and where nobody answers for user+tag@domain, for
 // user@domain, as Postfix looks addresses up (recipient_delimiter in postconf(5)).
 func (s *Snapshot) Resolve(address string) (Recipient, bool) {

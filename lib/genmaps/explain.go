@@ -14,9 +14,19 @@ import (
 
 // explanation says how a key is served, step by step.
 type explanation struct {
-	Key    string   `json:"key"`
-	Served bool     `json:"served"` // mail to it is taken, or visitors are answered, now
-	Steps  []string `json:"steps"`
+	Key     string        `json:"key"`
+	Served  bool          `json:"served"` // mail to it is taken, or visitors are answered, now
+	Steps   []string      `json:"steps"`
+	Targets []explanation `json:"targets,omitempty"` // where a forward leads
+}
+
+// lines are the explanation as text, each target below what leads to it.
+func (e explanation) lines(indent string) string {
+	text := indent + e.Key + ": " + strings.Join(e.Steps, "; ") + "\n"
+	for _, target := range e.Targets {
+		text += target.lines(indent + "  ")
+	}
+	return text
 }
 
 // explain answers --explain on standard output.
@@ -35,7 +45,7 @@ func (r *runner) explain(ctx context.Context) error {
 	if r.JSON {
 		return r.env.PrintJSON(found)
 	}
-	fmt.Fprintf(r.env.Stdout, "%s: %s\n", found.Key, strings.Join(found.Steps, "; "))
+	fmt.Fprint(r.env.Stdout, found.lines(""))
 	if !found.Served {
 		return diag.Failed.Errorf("%q is not served", found.Key)
 	}
@@ -50,15 +60,16 @@ type explainer struct {
 
 func (e explainer) explain(key string) explanation {
 	out := explanation{Key: key}
+	site, domain := e.s.SiteOf(key), e.s.Domain(key)
 	switch {
 	case strings.Contains(key, "@"):
-		out.Steps, out.Served = e.address(key, nil)
+		return e.address(key, nil)
 	case e.s.Node(key) != nil:
 		out.Steps, out.Served = e.node(e.s.Node(key)), true
-	case e.s.SiteOf(key) != nil:
-		out.Steps, out.Served = e.site(key, e.s.SiteOf(key))
-	case e.s.Domain(key) != nil:
-		out.Steps, out.Served = e.domain(e.s.Domain(key)), true
+	case site != nil:
+		out.Steps, out.Served = e.site(key, site)
+	case domain != nil:
+		out.Served = true
 	default:
 		out.Steps = []string{"no address, site, domain or node of the directory has this name"}
 		for _, p := range e.s.Placements() {
@@ -68,34 +79,40 @@ func (e explainer) explain(key string) explanation {
 			}
 		}
 	}
+	if domain != nil {
+		out.Steps = append(out.Steps, e.domain(domain)...)
+	}
 	return out
 }
 
 // address follows mail; through are the forwards that led here.
-func (e explainer) address(address string, through []string) (steps []string, served bool) {
+func (e explainer) address(address string, through []string) explanation {
+	out := explanation{Key: address}
 	r, ok := e.s.Resolve(address)
-	if !ok {
-		return e.stranger(address)
-	}
-	if r.Address != address {
-		steps = append(steps, "read as "+r.Address)
-	}
 	switch {
+	case !ok:
+		e.stranger(&out)
 	case r.Forward != nil:
-		steps = append(steps, "forwards to "+strings.Join(r.Forward.Targets, ", "))
+		out.Steps = []string{"forward"}
 		for _, target := range r.Forward.Targets {
-			if slices.Contains(through, target) {
-				continue
+			if !slices.Contains(through, target) {
+				then := e.address(target, append(through, address))
+				out.Targets = append(out.Targets, then)
+				out.Served = out.Served || then.Served
 			}
-			more, arrives := e.address(target, append(through, address))
-			steps = append(steps, target+": "+strings.Join(more, "; "))
-			served = served || arrives
 		}
-		return steps, served
 	case r.List != nil:
-		more, arrives := e.list(r)
-		return append(steps, more...), arrives
+		out.Steps, out.Served = e.list(r)
+	default:
+		out.Steps, out.Served = e.mailbox(r)
 	}
+	if ok && r.Address != address {
+		out.Steps = append([]string{"read as " + r.Address}, out.Steps...)
+	}
+	return out
+}
+
+func (e explainer) mailbox(r directory.Recipient) (steps []string, served bool) {
 	m := r.Mailbox
 	if r.Use == directory.UseAlias {
 		steps = append(steps, "alias of "+m.Address)
@@ -113,20 +130,21 @@ func (e explainer) address(address string, through []string) (steps []string, se
 }
 
 // stranger explains an address that no entry of the model claims.
-func (e explainer) stranger(address string) ([]string, bool) {
-	local, domain, _ := strings.Cut(address, "@")
-	if domain == e.config.network.ContactDomain && domain != "" {
-		site := e.s.SiteOf(local)
-		if site == nil || site.Name != local || site.Contact == "" {
-			return []string{"no site " + strconv.Quote(local) + " with a contact: refused"}, false
-		}
-		steps, served := e.address(site.Contact, nil)
-		return append([]string{"contact of the site " + site.Name, "sent on to its owner, whom the sender is not shown"}, steps...), served
+func (e explainer) stranger(out *explanation) {
+	local, domain, _ := strings.Cut(out.Key, "@")
+	site := e.s.SiteOf(local)
+	switch d := e.s.Domain(domain); {
+	case domain == e.config.network.ContactDomain && (site == nil || site.Name != local || site.Contact == ""):
+		out.Steps = []string{"no site " + strconv.Quote(local) + " has a contact: refused"}
+	case domain == e.config.network.ContactDomain:
+		then := e.address(site.Contact, nil)
+		out.Steps = []string{"contact of the site " + site.Name, "sent on to its owner, whom the sender is not shown"}
+		out.Targets, out.Served = []explanation{then}, then.Served
+	case d == nil || !d.Mail:
+		out.Steps, out.Served = []string{"not a mail domain of this directory: mail goes out to the world"}, true
+	default:
+		out.Steps = []string{"no mailbox, alias, forward or list has this address: refused"}
 	}
-	if d := e.s.Domain(domain); d == nil || !d.Mail {
-		return []string{"not a mail domain of this directory: mail goes out to the world"}, len(domain) > 0
-	}
-	return []string{"no mailbox, alias, forward or list has this address: refused"}, false
 }
 
 func (e explainer) list(r directory.Recipient) (steps []string, served bool) {

@@ -303,8 +303,9 @@ func (r *runner) finish() error {
 	} else if r.Verbose {
 		fmt.Fprintln(r.env.Stderr, r.report.summary())
 	}
-	if n := len(r.report.Problems); n > 0 {
-		return diag.Partial.Errorf("%d entries or values were left out, all else is done", n)
+	if n := r.report.leftOut(); n > 0 {
+		return diag.Partial.Errorf("%d entries or values were left out, all else is done", n).
+			WithHint("the warnings name them; --explain KEY tells what became of one")
 	}
 	return nil
 }

@@ -29,9 +29,9 @@ type changeReport struct {
 }
 
 type problem struct {
-	DNs  []string `json:"dns"`
-	Text string   `json:"text"`
-	full directory.Problem
+	DNs    []string `json:"dns"`
+	Text   string   `json:"text"`
+	Notice bool     `json:"notice"` // nothing was left out
 }
 
 // maxProblems is how many warnings a run prints; --json has all of them.
@@ -39,7 +39,7 @@ const maxProblems = 100
 
 func (r *report) addProblems(problems []directory.Problem) {
 	for _, p := range problems {
-		r.Problems = append(r.Problems, problem{p.DNs, p.Text, p})
+		r.Problems = append(r.Problems, problem(p))
 	}
 }
 
@@ -50,9 +50,19 @@ func (r *report) shownProblems() []string {
 		if i == maxProblems {
 			return append(lines, fmt.Sprintf("and %d more; --json lists all", len(r.Problems)-i))
 		}
-		lines = append(lines, p.full.String())
+		lines = append(lines, directory.Problem(p).String())
 	}
 	return lines
+}
+
+// leftOut counts the problems that left something out of the maps.
+func (r *report) leftOut() (n int) {
+	for _, p := range r.Problems {
+		if !p.Notice {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *report) addPlan(p *plan) {
