@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"rplan/tests/need"
 )
 
 // binary is rp-genmaps, built once for all tests of the package.
@@ -68,5 +71,38 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s exits with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// Whoever may not write is told so.
+func TestNoRights(t *testing.T) {
+	need.Root(t)
+	dir, err := os.MkdirTemp("", "rplan-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, name := range []string{"rplan.toml", "collective.ldif"} {
+		text, err := os.ReadFile(filepath.Join("../../contrib/example", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := os.ReadFile(binary)
+	if err == nil {
+		err = errors.Join(os.WriteFile(filepath.Join(dir, "rp-genmaps"), program, 0o755), os.Chmod(dir, 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(dir, "rp-genmaps"), "--config", "rplan.toml", "--output", "maps")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 73 || !strings.Contains(string(out), "permission denied") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
