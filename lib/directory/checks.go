@@ -16,11 +16,11 @@ func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	if b.nodeErr != nil {
 		return nil, b.problems, fmt.Errorf("%w: %w", ErrNode, b.nodeErr)
 	}
-	s.Domains = unique(b, "domain", s.Domains, func(d *Domain) (string, string, int64) { return d.Name, d.DN, 0 })
+	s.Domains = unique(b, "domain", s.Domains, func(d Domain) (string, string, int64) { return d.Name, d.DN, 0 })
 	b.checkMailDomains()
-	s.Mailboxes = unique(b, "mailbox", s.Mailboxes, func(m *Mailbox) (string, string, int64) { return m.Address, m.DN, m.created })
-	s.Forwards = unique(b, "forward", s.Forwards, func(f *Forward) (string, string, int64) { return f.Address, f.DN, f.created })
-	s.Lists = unique(b, "list", s.Lists, func(l *List) (string, string, int64) { return l.Address, l.DN, l.created })
+	s.Mailboxes = unique(b, "mailbox", s.Mailboxes, func(m Mailbox) (string, string, int64) { return m.Address, m.DN, m.created })
+	s.Forwards = unique(b, "forward", s.Forwards, func(f Forward) (string, string, int64) { return f.Address, f.DN, f.created })
+	s.Lists = unique(b, "list", s.Lists, func(l List) (string, string, int64) { return l.Address, l.DN, l.created })
 	b.checkClaims()
 	b.checkForwards()
 	b.checkLists()
@@ -30,17 +30,18 @@ func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 }
 
 // unique sorts entries by name and keeps, of those with the same name, the one created first.
-func unique[T any](b *Builder, kind string, entries []T, of func(*T) (name, dn string, created int64)) []T {
+// It passes values, since pointers would put two entries on the heap for each comparison.
+func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn string, created int64)) []T {
 	slices.SortFunc(entries, func(x, y T) int {
-		nameX, dnX, createdX := of(&x)
-		nameY, dnY, createdY := of(&y)
+		nameX, dnX, createdX := of(x)
+		nameY, dnY, createdY := of(y)
 		return cmp.Or(strings.Compare(nameX, nameY), cmp.Compare(sinceOrLast(createdX), sinceOrLast(createdY)), strings.Compare(dnX, dnY))
 	})
 	kept := entries[:0]
 	for i := range entries {
-		name, dn, _ := of(&entries[i])
+		name, dn, _ := of(entries[i])
 		if len(kept) > 0 {
-			if first, firstDN, _ := of(&kept[len(kept)-1]); first == name {
+			if first, firstDN, _ := of(kept[len(kept)-1]); first == name {
 				b.conflict("%s %s has two entries: %s keeps it, the other is left out", firstDN, dn, kind, show(name), show(firstDN))
 				continue
 			}
@@ -153,7 +154,7 @@ func without[T any](entries []T, lost map[uint32]bool) []T {
 // checkSites gives each host name to one site and leaves out contacts that cannot be reached.
 func (b *Builder) checkSites() {
 	s := &b.snap
-	s.Sites = unique(b, "site", s.Sites, func(x *Site) (string, string, int64) { return x.Name, x.DN, x.created })
+	s.Sites = unique(b, "site", s.Sites, func(x Site) (string, string, int64) { return x.Name, x.DN, x.created })
 	owner := map[string]int{}
 	for i := range s.Sites {
 		owner[s.Sites[i].Name] = i
