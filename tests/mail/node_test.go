@@ -74,7 +74,7 @@ func (n *Node) startDirectory() error {
 	if err := os.WriteFile(ldif, []byte(tree()), 0o600); err != nil {
 		return err
 	}
-	s, err := slapd.New(slapd.Options{LDIF: []string{ldif}, ACL: true, NoSync: true})
+	s, err := slapd.New(slapd.Options{LDIF: []string{ldif}, ACL: true, NoSync: true, MaxSize: 1 << 24})
 	if err != nil {
 		return err
 	}

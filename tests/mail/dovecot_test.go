@@ -1,0 +1,212 @@
+package mail
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// imaps is where a user comes in.
+const imaps = public + ":993"
+
+func TestLoginEndsOnTheActiveNode(t *testing.T) {
+	run(t)
+	send(t, letter("only-on-n1"), "alice@example.org")
+	send(t, letter("only-on-n2"), "carol@example.org")
+	arrives(t, "/var/vmail", "alice@example.org", "only-on-n1")
+	arrives(t, "/var/vmail2", "carol@example.org", "only-on-n2")
+	for user, subject := range map[string]string{"alice@example.org": "only-on-n1", "carol@example.org": "only-on-n2"} {
+		local, _, _ := strings.Cut(user, "@")
+		c := imapTo(t, client, imaps)
+		if got := c.login(t, strings.ToUpper(user), "pw-"+local); !strings.HasPrefix(got, "a OK") {
+			t.Fatalf("%s: %s", user, got)
+		}
+		c.do(t, "SELECT INBOX")
+		found := c.do(t, "SEARCH SUBJECT "+subject)
+		if !strings.HasPrefix(found[0], "* SEARCH 1") && !strings.Contains(found[0], " 1") {
+			t.Errorf("%s does not see %q: %q", user, subject, found)
+		}
+		// The other node sees a node, not the user's address.
+		if who, err := output("doveadm", "-c", "/etc/dovecot/n2.conf", "who"); err != nil ||
+			strings.Contains(who, client) || strings.Contains(who, user) != (user == "carol@example.org") {
+			t.Errorf("%s: on n2 there are\n%s%v", user, who, err)
+		}
+		c.do(t, "LOGOUT")
+	}
+	for _, user := range []string{"erin", "frida&co=x"} { // erin's first node is out
+		if got := imapTo(t, client, imaps).login(t, user+"@example.org", "pw-"+user); !strings.HasPrefix(got, "a OK") {
+			t.Errorf("%s: %s", user, got)
+		}
+	}
+}
+
+// Only who gave the right password hears "later" instead of "no".
+func TestRefusedLogins(t *testing.T) {
+	run(t)
+	const no, later = "a NO [AUTHENTICATIONFAILED] ", "a NO [UNAVAILABLE] Account is temporarily unavailable."
+	for _, x := range []struct{ user, password, to, want string }{
+		{"alice@example.org", "wrong", imaps, no},
+		{"alice@example.org", "", imaps, no},
+		{"carol@example.org", "wrong", imaps, no},
+		{"carol@example.org", "wrong", otherVPN + ":10143", no},
+		{"al@example.org", "pw-alice", imaps, no},
+		{"alice", "pw-alice", imaps, no},
+		{"*@example.org", "pw-alice", imaps, no},
+		{"bob@example.org", "pw-bob", imaps, no},                 // suspended
+		{"bob@example.org", "pw-bob", vpn + ":10143", no},        //
+		{"newcomer@example.org", "pw-newcomer", imaps, no},       // no row has this placement
+		{"evil@example.org", "pw-evil", imaps, no},               // nor this one
+		{"dora@example.org", "pw-dora", imaps, later},            // no node serves it
+		{"dora@example.org", "wrong", imaps, no},                 //
+		{"dora@example.org", "pw-dora", vpn + ":10143", later},   //
+		{"carol@example.org", "pw-carol", vpn + ":10143", later}, // handed over to the wrong node
+		{"six@example.org", "pw-six", vpn + ":10143", later},     // likewise
+		{"alice@example.org", "pw-alice", vpn + ":10143", "a OK"},
+	} {
+		from := elsewhere()
+		t.Run(x.user+" "+x.password, func(t *testing.T) {
+			t.Parallel() // Dovecot takes its time to say no
+			if got := imapTo(t, from, x.to).login(t, x.user, x.password); !strings.HasPrefix(got, x.want) {
+				t.Errorf("at %s: %s, want %s", x.to, got, x.want)
+			}
+		})
+	}
+}
+
+// A row with an IPv6 address leads there, in spite of its colons.
+func TestProxyByIPv6(t *testing.T) {
+	run(t)
+	l, err := net.Listen("tcp", "[fd77::4]:10143")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	arrived := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			conn.Close()
+		}
+		arrived <- err
+	}()
+	c := imapTo(t, client, imaps)
+	if _, err := fmt.Fprint(c.conn, "a LOGIN six@example.org pw-six\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-arrived:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("nobody came")
+	}
+}
+
+// rp-genmaps checks the file that it makes for Dovecot by itself, before it is included anywhere.
+func TestNodeConfIsValid(t *testing.T) {
+	run(t)
+	out, err := output("doveconf", "-n", "-c", mapsDir+"/dovecot/node.conf")
+	if err != nil || !strings.Contains(out, "address = 10.77.0.1") || strings.Contains(out, "Error") {
+		t.Errorf("%s%v", out, err)
+	}
+}
+
+// Each of two nodes believes that the other one serves carol. The login fails after the few hand-overs of
+// login_proxy_max_reconnects; with one table for all logins there were 200.
+func TestStaleTablesMakeNoLoop(t *testing.T) {
+	n := run(t)
+	t.Cleanup(func() {
+		if err := n.publishAll(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := publish(snapshot(map[string]string{"n1": "up", "n2": "out", "n3": "out", "n4": "up"}), "n2", mapsDir+"2"); err != nil {
+		t.Fatal(err)
+	}
+	before := connections(t)
+	if got := imapTo(t, elsewhere(), imaps).login(t, "carol@example.org", "pw-carol"); !strings.HasPrefix(got, "a NO [UNAVAILABLE]") {
+		t.Errorf("the login ends with %s", got)
+	}
+	if n := connections(t) - before; n < 2 || n > 6 {
+		t.Errorf("there were %d connections, want that of the user and one to five to n2", n)
+	}
+}
+
+// connections counts those that were ever accepted in this network namespace.
+func connections(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/snmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var heads []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if fields[0] != "Tcp:" {
+			continue
+		}
+		if at := slices.Index(heads, "PassiveOpens"); at > 0 {
+			n, err := strconv.Atoi(fields[at])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		heads = fields
+	}
+	t.Fatal("no PassiveOpens in /proc/net/snmp")
+	return 0
+}
+
+func TestLoginsFollowTheTableWithoutRestart(t *testing.T) {
+	n := run(t)
+	send(t, letter("before"), "carol@example.org")
+	arrives(t, "/var/vmail2", "carol@example.org", "before")
+	login := func() *imap {
+		c := imapTo(t, client, imaps)
+		if got := c.login(t, "carol@example.org", "pw-carol"); !strings.HasPrefix(got, "a OK") {
+			t.Fatal(got)
+		}
+		return c
+	}
+	sees := func() bool {
+		c := login()
+		c.do(t, "SELECT INBOX")
+		return c.do(t, "SEARCH SUBJECT before")[0] != "* SEARCH"
+	}
+	if !sees() {
+		t.Error("carol is not on n2")
+	}
+	n.states(t, map[string]string{"n1": "up", "n2": "out", "n3": "out", "n4": "up"})
+	if sees() {
+		t.Error("carol is still on n2")
+	}
+}
+
+// Without slapd nobody can log in, and is told to come back; mail still arrives.
+func TestDirectoryDown(t *testing.T) {
+	n := run(t)
+	if err := n.slapd.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.slapd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Dovecot notices at the first login after it.
+		eventually(t, "a login", func() bool {
+			return strings.HasPrefix(imapTo(t, elsewhere(), imaps).login(t, "alice@example.org", "pw-alice"), "a OK")
+		})
+	})
+	if got := imapTo(t, elsewhere(), imaps).login(t, "alice@example.org", "pw-alice"); !strings.HasPrefix(got, "a NO [UNAVAILABLE]") {
+		t.Error(got)
+	}
+	send(t, letter("no-directory"), "alice@example.org")
+	arrives(t, "/var/vmail", "alice@example.org", "no-directory")
+}
