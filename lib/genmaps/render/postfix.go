@@ -26,7 +26,7 @@ const noList = "none"
 func Postfix(in *Input) []File {
 	s := in.Snapshot
 	return []File{
-		table(in, "domains", sortedRows(domainRows(in))),
+		guarded(table(in, "domains", sortedRows(domainRows(in)))),
 		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
 		guarded(table(in, "aliases", recipientRows(s, aliasRow))),
 		guarded(table(in, "lists", recipientRows(s, func(r directory.Recipient) string { return listRow(s, r) }))),
