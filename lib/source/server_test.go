@@ -363,3 +363,34 @@ func TestHostile(t *testing.T) {
 		t.Errorf("from LDIF: %v", again.Problems)
 	}
 }
+
+// A node of an outer ring reads what its roles need, and the version, by the access rules that are shipped.
+func TestOuterRing(t *testing.T) {
+	s := slapd.Run(t, slapd.Options{ACL: true, Provider: true, LDIF: []string{slapd.Contrib("tree.ldif"), slapd.Contrib("groups.ldif")}})
+	conn, err := s.Bind(s.RootDN, s.RootPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	set := settings(s.LDAPI())
+	set.BindDN, set.PasswordFile = "rplanNodeName=n2,ou=nodes,"+slapd.Suffix, write(t, "password", "n2's own\n")
+	change := ldap.NewModifyRequest(set.BindDN, nil)
+	change.Replace("userPassword", []string{"n2's own"})
+	if err := conn.Modify(change); err != nil {
+		t.Fatal(err)
+	}
+	r, err := open(t, set).Read(context.Background(), directory.Network{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkTree(t, r)
+	if r.Version == "" {
+		t.Error("the node cannot see contextCSN")
+	}
+	evict := ldap.NewModifyRequest(set.BindDN, nil)
+	evict.Replace("rplanState", []string{"evicted"})
+	if err := conn.Modify(evict); err != nil {
+		t.Fatal(err)
+	}
+	readError(t, set, diag.Config, s.LDAPI()+": invalid credentials at login")
+}
