@@ -1,0 +1,148 @@
+// Package interface_test holds every command to the manual and the completions
+// that are installed with it, by running the real program and the real shells.
+package interface_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// root is the top of the repository.
+const root = "../.."
+
+// version is what the programs are built to call themselves.
+const version = "1.2.3-test"
+
+// command is one of rplan's programs, built for this test.
+type command struct {
+	name, path string
+}
+
+var commands []command
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "rplan-interface-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	mains, err := filepath.Glob(filepath.Join(root, "cmd", "*", "main.go"))
+	if err != nil || len(mains) == 0 {
+		fmt.Fprintln(os.Stderr, "there is no command in cmd:", err)
+		return 1
+	}
+	for _, main := range mains {
+		name := filepath.Base(filepath.Dir(main))
+		c := command{name, filepath.Join(dir, name)}
+		build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
+			"-ldflags", "-X rplan/lib/app.Version="+version, "-o", c.path, "./cmd/"+name)
+		build.Dir = root
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building %s: %v\n%s", name, err, out)
+			return 1
+		}
+		commands = append(commands, c)
+	}
+	return m.Run()
+}
+
+// each runs a test for every command.
+func each(t *testing.T, test func(*testing.T, command)) {
+	for _, c := range commands {
+		t.Run(c.name, func(t *testing.T) { test(t, c) })
+	}
+}
+
+// result is what a program did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs the command in an empty directory, with no configuration to find.
+func (c command) run(t *testing.T, args ...string) result {
+	t.Helper()
+	cmd := exec.Command(c.path, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "RPLAN_CONFIG=" + filepath.Join(cmd.Dir, "none.toml")}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// flag is one, as somebody types it.
+var flag = regexp.MustCompile(`(?:^|[\s,])(--[a-z][a-z-]*|-[a-z])\b`)
+
+// flags are those that --help lists, sorted.
+func (c command) flags(t *testing.T) []string {
+	t.Helper()
+	_, list, found := strings.Cut(c.run(t, "--help").stdout, "\nflags:\n")
+	if !found {
+		t.Fatal("--help has no list of flags")
+	}
+	var all []string
+	for line := range strings.Lines(list) {
+		names, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		all = append(all, found1(flag, names)...)
+	}
+	return sorted(all)
+}
+
+// found1 are the first groups of all matches.
+func found1(re *regexp.Regexp, text string) []string {
+	var all []string
+	for _, m := range re.FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+// sorted is a list sorted, none twice.
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// long are the flags of more than one letter.
+func long(flags []string) []string {
+	return slices.DeleteFunc(slices.Clone(flags), func(f string) bool { return len(f) == 2 })
+}
+
+// same reports what one list has and the other has not.
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			t.Errorf("%s lacks %q", what, w)
+		}
+	}
+	for _, g := range got {
+		if !slices.Contains(want, g) {
+			t.Errorf("%s has %q, which there is not", what, g)
+		}
+	}
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
