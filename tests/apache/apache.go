@@ -137,8 +137,8 @@ func (s *Server) Check(maps string) error {
 	return nil
 }
 
-// Start starts a stopped or killed server again and returns when it listens.
-func (s *Server) Start() error {
+// Start starts a stopped or killed server again, with further arguments, and returns when it listens.
+func (s *Server) Start(args ...string) error {
 	if s.running() {
 		return fmt.Errorf("apache in %q runs already", s.Dir)
 	}
@@ -147,7 +147,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	defer out.Close()
-	s.cmd = s.command("-DFOREGROUND", "-E", filepath.Join(s.Dir, "startup"))
+	s.cmd = s.command(append([]string{"-DFOREGROUND"}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	// A terminal's interrupt is for the program that runs the server, which then ends it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -171,9 +171,8 @@ func (s *Server) await() error {
 		select {
 		case <-s.ended:
 			said, _ := os.ReadFile(s.Output())
-			startup, _ := os.ReadFile(filepath.Join(s.Dir, "startup"))
 			s.cmd = nil
-			return fmt.Errorf("apache in %q did not start: %s%s", s.Dir, said, startup)
+			return fmt.Errorf("apache in %q did not start: %s", s.Dir, said)
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {

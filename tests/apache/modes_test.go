@@ -120,7 +120,7 @@ func TestHandedOverAsItCame(t *testing.T) {
 			mkdir(t, w.path(name, "sites"))
 			dir := w.path(name, "cgi")
 			mkdir(t, dir)
-			write(t, filepath.Join(dir, "echo"), "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\n")
+			write(t, filepath.Join(dir, "echo"), "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\ncat\n")
 			if err := os.Chmod(filepath.Join(dir, "echo"), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -145,6 +145,11 @@ func TestHandedOverAsItCame(t *testing.T) {
 				t.Errorf("scheme or host by %s:\n%s", name, a.body)
 			}
 		}
+	}
+	body := strings.Repeat("x", 100_000)
+	head := fmt.Sprintf("POST /echo/x HTTP/1.1\r\nHost: pro.example\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", len(body))
+	if a := w.raw(t, "n3", w.settings.Apache.HTTPPort, head+body); !strings.HasSuffix(a.body, "\n"+body) || !strings.Contains(a.body, "REQUEST_METHOD=POST\n") {
+		t.Errorf("POST: %d, %d bytes", a.status, len(a.body))
 	}
 }
 

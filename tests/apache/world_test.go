@@ -15,10 +15,10 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +114,9 @@ func newWorld(t *testing.T, records []*directory.Record, change ...func(*world))
 	return w
 }
 
-func (w *world) path(parts ...string) string { return filepath.Join(append([]string{w.dir}, parts...)...) }
+func (w *world) path(parts ...string) string {
+	return filepath.Join(append([]string{w.dir}, parts...)...)
+}
 
 // input is what the renderer sees on a node, with the paths that belong to it.
 func (w *world) input(t *testing.T, self string) *render.Input {
@@ -269,7 +271,7 @@ func (a answer) String() string { return fmt.Sprintf("%d %v %q", a.status, a.hea
 func (w *world) raw(t *testing.T, name string, port int, text string) answer {
 	t.Helper()
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(visitor)}, Timeout: 5 * time.Second}
-	conn, err := from.Dial("tcp", netip.AddrPortFrom(netip.MustParseAddr(w.nodes[name].address), uint16(port)).String())
+	conn, err := from.Dial("tcp", net.JoinHostPort(w.nodes[name].address, strconv.Itoa(port)))
 	if err != nil {
 		t.Fatal(err)
 	}

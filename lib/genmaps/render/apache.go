@@ -34,17 +34,17 @@ var apacheTemplates = template.Must(template.ParseFS(apacheFiles, "apache/*.conf
 // DBM file of garbage. A missing document root is only a warning on stderr.
 func Apache(in *Input) []File {
 	c := newApacheConf(in)
-	files := []File{
+	return []File{
 		c.sitesMap,
 		{Service: "apache", Name: "placements", Format: TextMap, Rows: sortedRows(apachePlacements(in.Snapshot))},
 		{Service: "apache", Name: "mirrors", Format: TextMap, Rows: sortedRows(apacheMirrors(in.Snapshot))},
-		c.document("privacy.conf", "privacy.conf", c),
-		c.document("route-http.conf", "route.conf", c.HTTP),
+		c.document("privacy.conf"),
+		c.document("visitor.conf"),
+		c.document("handover.conf"),
+		c.document("route.conf"),
+		c.document("vhosts.conf"),
+		c.document("rplan.conf"),
 	}
-	if c.TLS {
-		files = append(files, c.document("route-https.conf", "route.conf", c.HTTPS))
-	}
-	return append(files, c.document("vhosts.conf", "vhosts.conf", c), c.document("rplan.conf", "rplan.conf", c))
 }
 
 // apacheConf is what the templates are filled with.
@@ -62,7 +62,7 @@ type apacheConf struct {
 	SitesMap            string // type and file, as RewriteMap wants it
 	Others              []apacheNode
 	Sites               []apacheSite
-	HTTP, HTTPS         apacheScheme
+	HTTP, HTTPS         apachePort
 
 	sitesMap File
 }
@@ -72,19 +72,18 @@ type apacheNode struct {
 	VPN  netip.AddrPort
 }
 
-// apacheScheme is the configuration as it applies to visitors by http or by https.
-type apacheScheme struct {
-	*apacheConf
-	Scheme string
+// apachePort is where visitors by one scheme come in.
+type apachePort struct {
 	Port   int
+	scheme int // the port of URLs that name none
 }
 
 // PortSuffix is ":PORT" where a URL needs it.
-func (s apacheScheme) PortSuffix() string {
-	if s.Scheme == "http" && s.Port == 80 || s.Scheme == "https" && s.Port == 443 {
+func (p apachePort) PortSuffix() string {
+	if p.Port == p.scheme {
 		return ""
 	}
-	return ":" + strconv.Itoa(s.Port)
+	return ":" + strconv.Itoa(p.Port)
 }
 
 // NodesPattern is a regular expression for NodesDomain.
@@ -120,8 +119,8 @@ func newApacheConf(in *Input) *apacheConf {
 	c.Sites = apacheSites(in)
 	c.FallbackCertificate = fallbackCertificate(in, c)
 	c.TLS = c.FallbackCertificate != ""
-	c.HTTP = apacheScheme{c, "http", settings.HTTPPort}
-	c.HTTPS = apacheScheme{c, "https", settings.HTTPSPort}
+	c.HTTP = apachePort{settings.HTTPPort, 80}
+	c.HTTPS = apachePort{settings.HTTPSPort, 443}
 	c.sitesMap, c.SitesMap = apacheSitesMap(in.Snapshot)
 	return c
 }
@@ -146,9 +145,9 @@ func servesWeb(n *directory.Node) bool {
 	return n.Roles.Has(directory.Web) || n.Roles.Has(directory.Mirror)
 }
 
-func (c *apacheConf) document(name, source string, data any) File {
+func (c *apacheConf) document(name string) File {
 	var text bytes.Buffer
-	if err := apacheTemplates.ExecuteTemplate(&text, source, data); err != nil {
+	if err := apacheTemplates.ExecuteTemplate(&text, name, c); err != nil {
 		panic(err) // a template that does not fit the types above
 	}
 	numbered := bytes.NewBufferString(numberSkips(text.String()))

@@ -204,7 +204,7 @@ func TestApacheCertificates(t *testing.T) {
 		t.Errorf("the site's certificate is used %d times, want 2: for the site and for unknown names", got)
 	}
 	in.Local.Certificates = nil
-	if text := conf(); strings.Contains(text, "SSL") || strings.Contains(text, "443") || strings.Contains(text, "route-https.conf\"") {
+	if text := conf(); strings.Contains(text, "SSL") || strings.Contains(text, "443") {
 		t.Errorf("TLS without a certificate:\n%s", text)
 	}
 }
@@ -223,8 +223,8 @@ func TestApachePorts(t *testing.T) {
 		{"rplan.conf", "\n<VirtualHost *:8001>\n"},
 		{"rplan.conf", "\n<VirtualHost *:8002>\n"},
 		{"rplan.conf", "\n<Proxy \"http://[fd77::4]:8003\">\n"},
-		{"route-http.conf", " http://%{ENV:RPLAN_SITE}.%{ENV:RPLAN_TO}.nodes.example.net:8001%1 "},
-		{"route-https.conf", " https://%{ENV:RPLAN_SITE}.%{ENV:RPLAN_TO}.nodes.example.net:8002%1 "},
+		{"rplan.conf", "\n    SetEnvIf Request_URI ^ RPLAN_PORT=:8002\n"},
+		{"vhosts.conf", " RPLAN_SITE=www.example.org RPLAN_HERE=yes RPLAN_PORT=:8001\n"},
 		{"vhosts.conf", "\n    ProxyPassReverse \"/\" \"http://store.example.org:8002/\"\n"},
 	} {
 		if !strings.Contains(files[c[0]], c[1]) {
