@@ -24,7 +24,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inside) != "" {
 		code := m.Run()
 		if node != nil {
-			node.close()
+			if err := node.close(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
 		}
 		os.Exit(code)
 	}
