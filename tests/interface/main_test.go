@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// root is the top of the repository.
-const root = "../.."
+// root is the top of the repository, and scratch a directory for the time of the tests.
+var root, scratch string
 
 // version is what the programs are built to call themselves.
 const version = "1.2.3-test"
@@ -31,12 +31,15 @@ var commands []command
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "rplan-interface-")
+	var err error
+	if root, err = filepath.Abs("../.."); err == nil {
+		scratch, err = os.MkdirTemp("", "rplan-interface-")
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(scratch)
 	mains, err := filepath.Glob(filepath.Join(root, "cmd", "*", "main.go"))
 	if err != nil || len(mains) == 0 {
 		fmt.Fprintln(os.Stderr, "there is no command in cmd:", err)
@@ -44,7 +47,7 @@ func run(m *testing.M) int {
 	}
 	for _, main := range mains {
 		name := filepath.Base(filepath.Dir(main))
-		c := command{name, filepath.Join(dir, name)}
+		c := command{name, filepath.Join(scratch, name)}
 		build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
 			"-ldflags", "-X rplan/lib/app.Version="+version, "-o", c.path, "./cmd/"+name)
 		build.Dir = root

@@ -74,7 +74,7 @@ func TestManualHasTheVariables(t *testing.T) {
 // kinds are the exit codes in the source of lib/diag: name -> "code meaning".
 func kinds(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "lib/diag/diag.go"), nil, parser.ParseComments)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "lib", "diag", "diag.go"), nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
