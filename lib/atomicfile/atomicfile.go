@@ -69,7 +69,11 @@ func (f *File) Commit() error {
 	if f.err != nil {
 		return f.err
 	}
-	if err := replace(f.path, f.tmp, f.mode); err != nil {
+	err := ready(f.path, f.tmp, f.mode)
+	if err == nil {
+		err = os.Rename(f.tmp.Name(), f.path)
+	}
+	if err != nil {
 		return failed(f.path, err)
 	}
 	f.tmp.Close()
@@ -111,54 +115,6 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (changed bool, err er
 		return false, err
 	}
 	return true, nil
-}
-
-// SwapIn moves a complete file to path, on the same file system, and returns
-// when it is safe on the disk there. On an error the staged file is still where
-// it was; only if the very last step failed, a sync of a directory, is it moved.
-func SwapIn(staged, path string) error {
-	f, err := os.OpenFile(staged, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return failed(path, fmt.Errorf("opening %q: %w", staged, errors.Unwrap(err)))
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return failed(path, err)
-	}
-	if !info.Mode().IsRegular() {
-		return failed(path, fmt.Errorf("%q is no regular file", staged))
-	}
-	if err := replace(path, f, info.Mode()); err != nil {
-		return failed(path, err)
-	}
-	for _, dir := range []string{filepath.Dir(path), filepath.Dir(staged)} {
-		if err := syncDir(dir); err != nil {
-			return failed(path, err)
-		}
-	}
-	return nil
-}
-
-// replace renames f to path, with owner and mode of what is there, or with
-// this mode.
-func replace(path string, f *os.File, mode fs.FileMode) error {
-	old, err := os.Lstat(path)
-	switch {
-	case err == nil && old.Mode().IsRegular():
-		err = takeOver(old, f)
-	case err == nil && old.Mode()&fs.ModeSymlink != 0, errors.Is(err, fs.ErrNotExist):
-		err = f.Chmod(mode)
-	case err == nil:
-		err = errors.New("it is no regular file")
-	}
-	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // takeOver gives f the owner and mode of the old file, and a later time.

@@ -78,6 +78,10 @@ func NewBuilder(network Network) *Builder {
 // and so does a single value of a field that may have several.
 func (b *Builder) Add(r *Record) {
 	if len(r.DN) > maxDN {
+		if r.Kind == KindNode {
+			b.nodeErr = errors.Join(b.nodeErr, fmt.Errorf("%s: the DN is longer than %d bytes", show(r.DN), maxDN))
+			return
+		}
 		b.report("the DN is longer than %d bytes; left out", string(r.DN[:maxDN]), maxDN)
 		return
 	}

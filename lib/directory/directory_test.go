@@ -141,6 +141,14 @@ func TestAnUnusableNodeStopsEverything(t *testing.T) {
 	}
 }
 
+func TestANodeWithAnEndlessDN(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn="+strings.Repeat("x", 2000), "name=n9", "state=up", "vpn-address=10.77.0.9")
+	if _, _, err := c.b.Snapshot(); !errors.Is(err, ErrNode) || len(err.Error()) > 500 {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestABadEntryLeavesTheOthersAlone(t *testing.T) {
 	c := newCollective(t)
 	c.mailbox("cn=alice", "alice@example.org", "alias=al@example.org", "alias=a l@example.org")

@@ -179,13 +179,5 @@ func (l *live) buildTable(ctx context.Context, path string, format render.Format
 	if err := l.command(ctx, argv); err != nil {
 		return diag.CantCreate.Errorf("building the table of %q: %w", path, err)
 	}
-	built := mapfile.Names(path, format)[1]
-	f, err := os.Open(built)
-	if err == nil {
-		err = errors.Join(f.Sync(), f.Close())
-	}
-	if err != nil {
-		return diag.CantCreate.Errorf("building the table of %q: %w", path, err)
-	}
 	return nil
 }

@@ -45,6 +45,10 @@ func (l *live) publish(ctx context.Context, p *plan) error {
 	if err := l.check(ctx, p); err != nil {
 		return err
 	}
+	swaps := p.swaps()
+	if err := atomicfile.Prepare(swaps); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (l *live) publish(ctx context.Context, p *plan) error {
 	if err := l.mark(p); err != nil {
 		return err
 	}
-	if err := l.swap(p); err != nil {
+	if err := l.swap(p, swaps); err != nil {
 		return err
 	}
 	if err := l.settle(p); err != nil {
@@ -135,7 +139,7 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 	} else {
 		_, err = f.Write(c.Text)
 	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return diag.CantCreate.Errorf("writing a new map: %w", err)
 	}
 	return l.buildTable(ctx, path, c.Format)
@@ -161,26 +165,37 @@ func (l *live) mark(p *plan) error {
 	return l.state.save(p.maps)
 }
 
-// swap puts the files in place, in the order of the renderers.
-func (l *live) swap(p *plan) error {
+// swaps are the moves that put the files in place, in the order of the renderers.
+func (p *plan) swaps() []atomicfile.Swap {
+	var swaps []atomicfile.Swap
 	for _, c := range p.changes {
 		all := paths(c.File)
 		// A table goes before the text that it was built from: the text is what
 		// the next run compares with.
 		slices.Reverse(all)
 		for _, path := range all {
-			l.step("swap " + path)
-			if err := atomicfile.SwapIn(filepath.Join(staged(p.maps), path), filepath.Join(p.maps, path)); err != nil {
-				return diag.CantCreate.Errorf("publishing: %w", err).
-					WithHint("some maps are new and some are old; the next run goes on from here")
-			}
+			swaps = append(swaps, atomicfile.Swap{Staged: filepath.Join(staged(p.maps), path), Path: filepath.Join(p.maps, path)})
+		}
+	}
+	return swaps
+}
+
+func (l *live) swap(p *plan, swaps []atomicfile.Swap) error {
+	const hint = "some maps are new and some are old; the next run goes on from here"
+	for _, s := range swaps {
+		l.step("swap " + s.Path)
+		if err := s.Move(); err != nil {
+			return diag.CantCreate.Errorf("publishing: %w", err).WithHint(hint)
 		}
 	}
 	for _, path := range p.removed {
 		l.step("remove " + path)
 		if err := os.Remove(filepath.Join(p.maps, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return diag.CantCreate.Errorf("removing a map that is no longer made: %w", err)
+			return diag.CantCreate.Errorf("removing a map that is no longer made: %w", err).WithHint(hint)
 		}
+	}
+	if err := atomicfile.SyncDirs(swaps); err != nil {
+		return diag.CantCreate.Errorf("publishing: %w", err).WithHint(hint)
 	}
 	return nil
 }

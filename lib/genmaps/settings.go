@@ -2,6 +2,7 @@ package genmaps
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -62,8 +63,14 @@ func (s *Settings) complete() error {
 			return diag.Config.Errorf("genmaps.postfix: format %q is not one of cdb, hash, lmdb, texthash", format)
 		}
 	}
-	if !strings.HasPrefix(s.Output, "/") {
-		return diag.Config.Errorf("genmaps.output %q is not an absolute path", s.Output)
+	for key, path := range map[string]string{
+		"output": s.Output, "zone-extras": s.ZoneExtras, "apache.root": s.Apache.Root,
+		"apache.certificates": s.Apache.Certificates, "apache.challenges": s.Apache.Challenges,
+	} {
+		// Some of them are written into configurations.
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\x00\t\r\n \"'\\$%{}") {
+			return diag.Config.Errorf("genmaps.%s %q is not an absolute path without blanks, quotes and signs", key, path)
+		}
 	}
 	s.Check = over(map[string][]string{
 		"postfix": {"postmap"},
@@ -129,6 +136,15 @@ func loadConfiguration(path string) (*configuration, error) {
 	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "genmaps": &c.genmaps})
 	if err != nil {
 		return nil, err
+	}
+	if net.NodesDomain == "" {
+		return nil, diag.Config.Errorf("%s: network.nodes-domain is missing", path).
+			WithHint("it is the domain of the nodes' public names: with \"nodes.example.net\", node n1 is n1.nodes.example.net")
+	}
+	for i, url := range c.directory.URLs {
+		if file, ok := strings.CutPrefix(url, "ldif:"); ok && file != "" && !filepath.IsAbs(file) {
+			c.directory.URLs[i] = "ldif:" + filepath.Join(filepath.Dir(path), file)
+		}
 	}
 	c.network = directory.Network{NodesDomain: strings.ToLower(net.NodesDomain), ContactDomain: strings.ToLower(net.ContactDomain)}
 	if err := errors.Join(c.network.Check(), c.genmaps.complete()); err != nil {

@@ -1,0 +1,269 @@
+// Bench measures rp-genmaps as whole processes against named programs, in one
+// run, and prints ratios: make bench. It needs Debian's slapd, ldap-utils,
+// postfix and postfix-cdb.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"rplan/tests/slapd"
+)
+
+func main() {
+	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure with, comma-separated")
+	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
+	flag.Parse()
+	if err := bench(*sizes, *runs); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(sizes string, runs int) error {
+	dir, err := os.MkdirTemp("", "rplan-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for _, program := range []string{"rp-genmaps", "generate"} {
+		path := map[string]string{"rp-genmaps": "rplan/cmd/rp-genmaps", "generate": "rplan/contrib/example/generate"}[program]
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), path).CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w: %s", program, err, out)
+		}
+	}
+	fmt.Printf("%-10s %-44s %10s %10s %7s\n", "mailboxes", "what", "rplan", "peer", "ratio")
+	var changes []string
+	for _, size := range strings.Split(sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err != nil {
+			return err
+		}
+		s := &scene{dir: filepath.Join(dir, size), tools: dir, mailboxes: n, runs: runs}
+		if err := s.measure(); err != nil {
+			return fmt.Errorf("%d mailboxes: %w", n, err)
+		}
+		changes = append(changes, s.change)
+		os.RemoveAll(s.dir)
+	}
+	same := "the same at every size"
+	if len(slices.Compact(slices.Clone(changes))) > 1 {
+		same = "NOT the same at every size"
+	}
+	fmt.Printf("\nrewritten by a node's state change, zones apart: %s; %s\n", strings.Join(slices.Compact(changes), "; "), same)
+	return nil
+}
+
+// scene is a slapd with the reference collective of one size.
+type scene struct {
+	dir, tools string
+	mailboxes  int
+	runs       int
+	server     *slapd.Server
+	change     string
+}
+
+func (s *scene) measure() error {
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		return err
+	}
+	ldif := filepath.Join(s.dir, "big.ldif")
+	if err := s.generate(ldif); err != nil {
+		return err
+	}
+	server, err := slapd.New(slapd.Options{LDIF: []string{ldif}, Provider: true, NoSync: true, SizeLimit: -1})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	s.server = server
+	// The first write gives the directory its contextCSN.
+	if err := s.setState("up"); err != nil {
+		return err
+	}
+	if err := s.writeConfig(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{s.fullRun, s.idleRun, s.cdb, s.stateChange} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scene) generate(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cmd := exec.Command(filepath.Join(s.tools, "generate"), "-mailboxes", strconv.Itoa(s.mailboxes))
+	cmd.Stdout, cmd.Stderr = f, os.Stderr
+	return cmd.Run()
+}
+
+func (s *scene) writeConfig() error {
+	text := fmt.Sprintf(`node = "n1"
+[network]
+nodes-domain = "nodes.example.net"
+contact-domain = "contact.example.net"
+[directory]
+urls = [%q]
+base = %q
+bind-dn = %q
+password-file = %q
+timeout = "10m"
+[genmaps]
+output = %q
+[genmaps.check]
+apache = []
+dns = []
+dovecot = []
+postfix = []
+[genmaps.reload]
+apache = []
+dns = []
+dovecot = []
+postfix = []
+`, s.server.LDAPI(), s.server.BaseDN, s.server.RootDN, filepath.Join(s.dir, "password"), filepath.Join(s.dir, "maps"))
+	if err := os.WriteFile(filepath.Join(s.dir, "password"), []byte(s.server.RootPassword), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.dir, "rplan.toml"), []byte(text), 0o644)
+}
+
+func (s *scene) setState(state string) error {
+	conn, err := s.server.Bind(s.server.RootDN, s.server.RootPassword)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Modify(modifyState("rplanNodeName=n2,ou=nodes,"+s.server.BaseDN, state))
+}
+
+// usage is what one finished process took.
+type usage struct {
+	wall time.Duration
+	rss  int64 // bytes
+}
+
+// timed runs a program and measures it; its exit code must be one of ok.
+func timed(output string, ok []int, argv ...string) (usage, error) {
+	out, err := os.Create(output)
+	if err != nil {
+		return usage{}, err
+	}
+	defer out.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = out, &stderr
+	start := time.Now()
+	err = cmd.Run()
+	wall := time.Since(start)
+	if cmd.ProcessState == nil || !slices.Contains(ok, cmd.ProcessState.ExitCode()) {
+		return usage{}, fmt.Errorf("%s: %w: %.300s", argv[0], err, stderr.String())
+	}
+	return usage{wall, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10}, nil
+}
+
+func median(of []usage) usage {
+	slices.SortFunc(of, func(a, b usage) int { return int(a.wall - b.wall) })
+	return of[len(of)/2]
+}
+
+func (s *scene) row(what string, ours, peer usage) {
+	fmt.Printf("%-10d %-44s %9.2fs %9.2fs %6.2fx\n", s.mailboxes, what, ours.wall.Seconds(), peer.wall.Seconds(), ours.wall.Seconds()/peer.wall.Seconds())
+}
+
+func (s *scene) genmaps(args ...string) (usage, error) {
+	argv := append([]string{filepath.Join(s.tools, "rp-genmaps"), "--config", filepath.Join(s.dir, "rplan.toml")}, args...)
+	return timed(filepath.Join(s.dir, "out"), []int{0}, argv...)
+}
+
+// attributes are those that rp-genmaps asks for.
+var attributes = strings.Fields(`rplanNodeName rplanState rplanVpnAddress rplanPublicAddress rplanRole rplanRing rplanClass rplanVpnKey rplanSshKey
+rplanDomainName rplanDomainService rplanAddress rplanAlias rplanPlacement rplanStatus rplanDelivery rplanTarget rplanSiteName rplanSiteAlias
+rplanSiteMode rplanDocumentRoot rplanContact rplanListManager rplanListCandidate rplanActiveNode rplanListOwner rplanEpoch createTimestamp`)
+
+// fullRun makes all maps anew, in turn with ldapsearch of the same attributes to a file.
+func (s *scene) fullRun() error {
+	var ours, theirs []usage
+	search := append([]string{"ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-H", s.server.LDAPI(), "-x", "-D", s.server.RootDN,
+		"-y", filepath.Join(s.dir, "password"), "-b", s.server.BaseDN, "(objectClass=*)"}, attributes...)
+	for range s.runs + 1 { // the first warms slapd's cache and is not counted
+		os.RemoveAll(filepath.Join(s.dir, "maps"))
+		peer, err := timed(filepath.Join(s.dir, "search"), []int{0}, search...)
+		if err != nil {
+			return err
+		}
+		mine, err := s.genmaps()
+		if err != nil {
+			return err
+		}
+		ours, theirs = append(ours, mine), append(theirs, peer)
+	}
+	mine := median(ours[1:])
+	s.row("full run, against ldapsearch to a file", mine, median(theirs[1:]))
+	fmt.Printf("%-10d %-44s %7d MB\n", s.mailboxes, "  peak memory", mine.rss>>20)
+	return nil
+}
+
+// idleRun finds that nothing changed.
+func (s *scene) idleRun() error {
+	var all []usage
+	for range s.runs*3 + 1 {
+		u, err := s.genmaps()
+		if err != nil {
+			return err
+		}
+		all = append(all, u)
+	}
+	fmt.Printf("%-10d %-44s %7.1f ms\n", s.mailboxes, "run with nothing to do", float64(median(all[1:]).wall.Microseconds())/1000)
+	return nil
+}
+
+// stateChange takes a node out and reports what that rewrites, for this size.
+func (s *scene) stateChange() error {
+	if err := s.setState("out"); err != nil {
+		return err
+	}
+	u, err := s.genmaps("--json")
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, "out"))
+	if err != nil {
+		return err
+	}
+	rows, files := 0, 0
+	var size int64
+	for _, m := range regexp.MustCompile(`(?s)"file": "([^"]+)",\s+"rows": \d+,\s+"added": (\d+),\s+"removed": (\d+),\s+"changed": (\d+)`).FindAllStringSubmatch(string(text), -1) {
+		if strings.HasPrefix(m[1], "dns/") {
+			continue
+		}
+		files++
+		for _, count := range m[2:] {
+			n, _ := strconv.Atoi(count)
+			rows += n
+		}
+		info, err := os.Stat(filepath.Join(s.dir, "maps", m[1]))
+		if err != nil {
+			return err
+		}
+		size += info.Size()
+	}
+	s.change = fmt.Sprintf("%d rows in %d files, %d bytes", rows, files, size)
+	fmt.Printf("%-10d %-44s %9.2fs\n", s.mailboxes, "a node goes out: "+s.change, u.wall.Seconds())
+	return nil
+}
