@@ -1,7 +1,7 @@
 package lab
 
 import (
-	"crypto/sha1" //nolint:gosec // {SSHA} is what slapd makes by default
+	"crypto/sha1" // {SSHA} is what slapd makes by default
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"

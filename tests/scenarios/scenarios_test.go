@@ -1,6 +1,6 @@
 // Package scenarios is what a collective promises its members, tried on a
 // whole one (tests/lab) through the programs that members use. The tests
-// share a lab of three nodes and leave it as they found it.
+// share a lab of three nodes and leave it working.
 package scenarios
 
 import (
@@ -84,7 +84,7 @@ func onEach(t *testing.T, nodes []*lab.Node, f func(*lab.Node) error) {
 }
 
 // eventually calls f until it succeeds, or fails the test at the end of ctx.
-func eventually(t *testing.T, ctx context.Context, f func() error) { //nolint:revive // t first, as everywhere
+func eventually(t *testing.T, ctx context.Context, f func() error) {
 	t.Helper()
 	for {
 		err := f()

@@ -31,7 +31,7 @@ func run(args []string) error {
 	switch {
 	case os.Geteuid() != 0:
 		return errors.New("namespaces and mounts need root")
-	case len(args) == 0:
+	case len(args) == 0 || args[0] == "-h" || args[0] == "--help":
 		return errors.New("usage: lab up [NODES] | lab NAME [COMMAND...]")
 	case args[0] == "up":
 		return up(args[1:])
