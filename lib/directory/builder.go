@@ -67,6 +67,7 @@ type Builder struct {
 	problems   []Problem
 	nodeErr    error
 	placements map[string]*Placement
+	text       text
 }
 
 // NewBuilder starts an empty snapshot.
@@ -123,7 +124,7 @@ func (e *entry) fail(f Field, v []byte, err error) {
 // name is the DN as a string, made once.
 func (e *entry) name() string {
 	if e.dn == "" {
-		e.dn = string(e.DN)
+		e.dn = keep(&e.b.text, e.DN)
 	}
 	return e.dn
 }
@@ -244,7 +245,7 @@ func (b *Builder) addMailbox(e *entry) {
 	if e.unusable() {
 		return
 	}
-	m.Aliases = several(e, MailboxAliases, parseAddress, strings.Compare)
+	m.Aliases = e.addresses(MailboxAliases)
 	m.DN, m.Address = shareDN(e, m.Address)
 	b.snap.Mailboxes = append(b.snap.Mailboxes, m)
 }
@@ -254,7 +255,7 @@ func (b *Builder) addForward(e *entry) {
 	if e.unusable() {
 		return
 	}
-	f.Targets = several(e, ForwardTargets, parseAddress, strings.Compare)
+	f.Targets = e.addresses(ForwardTargets)
 	f.DN, f.Address = shareDN(e, f.Address)
 	b.snap.Forwards = append(b.snap.Forwards, f)
 }
@@ -286,7 +287,7 @@ func (b *Builder) addList(e *entry) {
 		return
 	}
 	l.Candidates = several(e, ListCandidates, parseLabel, strings.Compare)
-	l.Owners = several(e, ListOwners, parseAddress, strings.Compare)
+	l.Owners = e.addresses(ListOwners)
 	l.DN, l.Address = shareDN(e, l.Address)
 	b.snap.Lists = append(b.snap.Lists, l)
 }
@@ -343,5 +344,14 @@ func shareDN(e *entry, address string) (dn, shared string) {
 	if i := strings.Index(dn, address); i >= 0 {
 		return dn, dn[i : i+len(address)]
 	}
-	return dn, address
+	return dn, keep(&e.b.text, address)
+}
+
+// addresses is several for mail addresses.
+func (e *entry) addresses(f Field) []string {
+	all := several(e, f, parseAddress, strings.Compare)
+	for i := range all {
+		all[i] = keep(&e.b.text, all[i])
+	}
+	return all
 }

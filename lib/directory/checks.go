@@ -35,7 +35,10 @@ func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn st
 	slices.SortFunc(entries, func(x, y T) int {
 		nameX, dnX, createdX := of(x)
 		nameY, dnY, createdY := of(y)
-		return cmp.Or(strings.Compare(nameX, nameY), cmp.Compare(sinceOrLast(createdX), sinceOrLast(createdY)), strings.Compare(dnX, dnY))
+		if c := strings.Compare(nameX, nameY); c != 0 {
+			return c
+		}
+		return compareRights(createdX, dnX, createdY, dnY)
 	})
 	kept := entries[:0]
 	for i := range entries {
@@ -77,9 +80,14 @@ func (b *Builder) checkNodes() {
 func (b *Builder) checkMailDomains() {
 	s := &b.snap
 	strangers := map[string]*Problem{}
+	taken := map[string]bool{}
+	for i := range s.Domains {
+		taken[s.Domains[i].Name] = s.Domains[i].Mail
+	}
+	delete(taken, b.network.ContactDomain)
 	known := func(address, dn string) bool {
-		_, domain, _ := strings.Cut(address, "@")
-		if d := s.Domain(domain); d != nil && d.Mail && domain != b.network.ContactDomain {
+		domain := address[strings.IndexByte(address, '@')+1:]
+		if taken[domain] {
 			return true
 		}
 		p := strangers[domain]
@@ -164,7 +172,7 @@ func (b *Builder) checkSites() {
 		byAge[i] = i
 	}
 	slices.SortFunc(byAge, func(i, j int) int {
-		return cmp.Or(cmp.Compare(sinceOrLast(s.Sites[i].created), sinceOrLast(s.Sites[j].created)), strings.Compare(s.Sites[i].DN, s.Sites[j].DN))
+		return compareRights(s.Sites[i].created, s.Sites[i].DN, s.Sites[j].created, s.Sites[j].DN)
 	})
 	for _, i := range byAge {
 		site := &s.Sites[i]

@@ -103,44 +103,52 @@ func (s *Snapshot) owner(c claim) (dn string, created int64) {
 
 // collectClaims lists every claim, sorted by address and then by right to it.
 func (s *Snapshot) collectClaims() []claim {
-	n := len(s.Mailboxes) + len(s.Forwards) + len(s.Lists)
+	var others []claim
 	for i := range s.Mailboxes {
-		n += len(s.Mailboxes[i].Aliases)
-	}
-	claims := make([]claim, 0, n)
-	for i := range s.Mailboxes {
-		claims = append(claims, claim{s.Mailboxes[i].Address, uint32(i), UseMailbox})
 		for _, alias := range s.Mailboxes[i].Aliases {
-			claims = append(claims, claim{alias, uint32(i), UseAlias})
+			others = append(others, claim{alias, uint32(i), UseAlias})
 		}
 	}
 	for i := range s.Forwards {
-		claims = append(claims, claim{s.Forwards[i].Address, uint32(i), UseForward})
+		others = append(others, claim{s.Forwards[i].Address, uint32(i), UseForward})
 	}
 	for i := range s.Lists {
-		claims = append(claims, claim{s.Lists[i].Address, uint32(i), UseList})
+		others = append(others, claim{s.Lists[i].Address, uint32(i), UseList})
 		for _, service := range s.Lists[i].ServiceAddresses() {
-			claims = append(claims, claim{service, uint32(i), UseService})
+			others = append(others, claim{service, uint32(i), UseService})
 		}
 	}
-	slices.SortFunc(claims, func(a, b claim) int {
-		if c := strings.Compare(a.address, b.address); c != 0 {
-			return c
+	slices.SortFunc(others, s.compareClaims)
+	// The mailboxes' own addresses are most of all, and in order already.
+	all := make([]claim, 0, len(s.Mailboxes)+len(others))
+	for i := range s.Mailboxes {
+		address := s.Mailboxes[i].Address
+		for len(others) > 0 && others[0].address < address {
+			all, others = append(all, others[0]), others[1:]
 		}
-		if a.use != b.use {
-			return cmp.Compare(a.use, b.use)
-		}
-		dnA, createdA := s.owner(a)
-		dnB, createdB := s.owner(b)
-		return cmp.Or(cmp.Compare(sinceOrLast(createdA), sinceOrLast(createdB)), strings.Compare(dnA, dnB))
-	})
-	return claims
+		all = append(all, claim{address, uint32(i), UseMailbox})
+	}
+	return append(all, others...)
 }
 
-// sinceOrLast puts entries of unknown age behind all others.
-func sinceOrLast(created int64) int64 {
-	if created == 0 {
-		return 1<<63 - 1
+func (s *Snapshot) compareClaims(a, b claim) int {
+	if c := strings.Compare(a.address, b.address); c != 0 {
+		return c
 	}
-	return created
+	if a.use != b.use {
+		return cmp.Compare(a.use, b.use)
+	}
+	dnA, createdA := s.owner(a)
+	dnB, createdB := s.owner(b)
+	return compareRights(createdA, dnA, createdB, dnB)
+}
+
+// compareRights is negative if the first of two entries has the better right to
+// a name that both claim: it was created earlier, or that is not known of the other.
+func compareRights(createdA int64, dnA string, createdB int64, dnB string) int {
+	if createdA != createdB {
+		// 0 is not known, and becomes the largest.
+		return cmp.Compare(uint64(createdA)-1, uint64(createdB)-1)
+	}
+	return strings.Compare(dnA, dnB)
 }

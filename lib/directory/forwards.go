@@ -2,6 +2,7 @@ package directory
 
 import (
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -63,7 +64,7 @@ func (b *Builder) cutLoops() {
 }
 
 func (f *Forward) index(s *Snapshot) int {
-	i, _ := slices.BinarySearchFunc(s.Forwards, f.Address, func(x Forward, a string) int { return strings.Compare(x.Address, a) })
+	i, _ := sort.Find(len(s.Forwards), func(i int) int { return strings.Compare(f.Address, s.Forwards[i].Address) })
 	return i
 }
 

@@ -6,6 +6,7 @@ package directory
 import (
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -283,8 +284,9 @@ func (s *Snapshot) SiteOf(host string) *Site {
 	return nil
 }
 
+// find does without copies of T, since it is asked a million times.
 func find[T any](sorted []T, key string, keyOf func(*T) string) *T {
-	i, ok := slices.BinarySearchFunc(sorted, key, func(t T, key string) int { return strings.Compare(keyOf(&t), key) })
+	i, ok := sort.Find(len(sorted), func(i int) int { return strings.Compare(key, keyOf(&sorted[i])) })
 	if !ok {
 		return nil
 	}
