@@ -21,7 +21,7 @@ const root = "../.."
 
 // pkg is what go list tells of a package.
 type pkg struct {
-	ImportPath, Name, Dir, ForTest     string
+	ImportPath, Name, Dir              string
 	Standard                           bool
 	GoFiles                            []string
 	Imports, TestImports, XTestImports []string
