@@ -169,30 +169,30 @@ func (l *Lab) build(ctx context.Context) error {
 
 // start puts all servers in place and starts them.
 func (l *Lab) start(ctx context.Context) error {
-	install := []func(*Node, context.Context) error{(*Node).installMail, (*Node).installLists, (*Node).installWeb, (*Node).installDNS, (*Node).installPrograms}
-	if l.config.DirectoryOnly {
-		install = nil
-	}
 	if err := l.startWorld(ctx); err != nil {
 		return err
 	}
-	err := l.each(func(n *Node) error {
-		for _, step := range append([]func(*Node, context.Context) error{(*Node).installSlapd, (*Node).startSlapd}, install...) {
-			if err := step(n, ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	steps := []step{(*Node).installSlapd, (*Node).loadDirectory, (*Node).startSlapd}
+	if !l.config.DirectoryOnly {
+		steps = append(steps, (*Node).installMail, (*Node).installLists, (*Node).installWeb, (*Node).installDNS, (*Node).installPrograms)
+	}
+	if err := l.take(ctx, steps...); err != nil {
 		return err
 	}
 	if err := l.WaitReplicated(ctx); err != nil || l.config.DirectoryOnly {
 		return err
 	}
+	return l.take(ctx, (*Node).firstMaps, (*Node).startDovecot, (*Node).startPostfix, (*Node).startApache, (*Node).startKnot)
+}
+
+// step is a part of the way to a running node.
+type step func(*Node, context.Context) error
+
+// take takes steps in order, on all nodes at once.
+func (l *Lab) take(ctx context.Context, steps ...step) error {
 	return l.each(func(n *Node) error {
-		for _, step := range []func(context.Context) error{n.firstMaps, n.startMail, n.startWeb, n.startDNS} {
-			if err := step(ctx); err != nil {
+		for _, step := range steps {
+			if err := step(n, ctx); err != nil {
 				return err
 			}
 		}

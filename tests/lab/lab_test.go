@@ -188,3 +188,29 @@ func TestNetworks(t *testing.T) {
 		}
 	}
 }
+
+// A paused server is not dead: it answers what it was asked meanwhile.
+func TestPause(t *testing.T) {
+	l := Start(t, Config{Nodes: 2, DirectoryOnly: true})
+	n := l.Provider()
+	if err := n.Pause(t.Context(), Slapd); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := n.contextCSN()
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("a paused slapd answers: %v", err)
+		return
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := n.Resume(t.Context(), Slapd); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}

@@ -25,20 +25,23 @@ func (n *Node) installMail(ctx context.Context) error {
 	}
 	_, err := n.Run(ctx, "/bin/sh", "-ec", `
 		chmod 600 /etc/dovecot/rplan-ldap.conf.ext
-		useradd --system --home-dir /var/vmail --shell /usr/sbin/nologin vmail
+		id vmail >/dev/null 2>&1 || useradd --system --home-dir /var/vmail --shell /usr/sbin/nologin vmail
 		install -d -o vmail -g vmail -m 700 /var/vmail
 		install -d -o list -g list /var/spool/mlmmj
 		postfix post-install create-missing`)
 	return err
 }
 
-// startMail starts Postfix and Dovecot.
-func (n *Node) startMail(ctx context.Context) error {
+func (n *Node) startDovecot(ctx context.Context) error {
 	if _, err := n.Run(ctx, "dovecot"); err != nil {
 		return err
 	}
+	return n.await(ctx, n.Public[0], "993")
+}
+
+func (n *Node) startPostfix(ctx context.Context) error {
 	if _, err := n.Run(ctx, "postfix", "start"); err != nil {
 		return err
 	}
-	return n.await(ctx, n.Public[0], "25", "993")
+	return n.await(ctx, n.Public[0], "25")
 }

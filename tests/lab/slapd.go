@@ -79,19 +79,22 @@ func (n *Node) installSlapd(ctx context.Context) error {
 	return err
 }
 
-// startSlapd starts the directory server; the provider's is loaded first.
-func (n *Node) startSlapd(ctx context.Context) error {
-	if n.lab.Provider() == n {
-		groups, err := os.ReadFile(slapd.Contrib("groups.ldif"))
-		if err != nil {
-			return err
-		}
-		tree := Collective(len(n.lab.Nodes)) + string(groups) + "\n" + n.lab.config.LDIF
-		if _, err := n.RunInput(ctx, tree, "setpriv", "--reuid=openldap", "--regid=openldap", "--init-groups",
-			"slapadd", "-q", "-w", "-f", "/etc/ldap/slapd.conf", "-b", BaseDN); err != nil {
-			return err
-		}
+// loadDirectory fills the provider's database.
+func (n *Node) loadDirectory(ctx context.Context) error {
+	if n.lab.Provider() != n {
+		return nil
 	}
+	groups, err := os.ReadFile(slapd.Contrib("groups.ldif"))
+	if err != nil {
+		return err
+	}
+	tree := Collective(len(n.lab.Nodes)) + string(groups) + "\n" + n.lab.config.LDIF
+	_, err = n.RunInput(ctx, tree, "setpriv", "--reuid=openldap", "--regid=openldap", "--init-groups",
+		"slapadd", "-q", "-w", "-f", "/etc/ldap/slapd.conf", "-b", BaseDN)
+	return err
+}
+
+func (n *Node) startSlapd(ctx context.Context) error {
 	_, err := n.Run(ctx, "slapd", "-f", "/etc/ldap/slapd.conf", "-u", "openldap", "-g", "openldap",
 		"-h", "ldap://"+n.VPN.String()+" ldapi:///")
 	if err != nil { // the reason goes to syslog only

@@ -57,7 +57,7 @@ func (n *Node) certify(dir string) error {
 	return nil
 }
 
-func (n *Node) startWeb(ctx context.Context) error {
+func (n *Node) startApache(ctx context.Context) error {
 	if _, err := n.Run(ctx, "apachectl", "start"); err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (n *Node) installDNS(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) startDNS(ctx context.Context) error {
+func (n *Node) startKnot(ctx context.Context) error {
 	if _, err := n.Run(ctx, "knotd", "-d"); err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func TestMailIsRefusedAtTheDoor(t *testing.T) {
 		{"sid@" + lab.Domain, 550},
 		{"sid.alias@" + lab.Domain, 550},
 		{"someone@" + lab.Elsewhere, 554},
-		{"n1_n2", 554}, // a row's value is no address
+		{"n1_n2", 550}, // a row's value is no address
 		{"alice@" + lab.Domain + "@" + lab.Elsewhere, 554},
 	}
 	var to []string
@@ -116,7 +116,7 @@ func TestMailIsRefusedAtTheDoor(t *testing.T) {
 			return err
 		}
 		for i, r := range refused {
-			if replies[i].Code/100 != 5 {
+			if replies[i].Code != r.code {
 				t.Errorf("mail for %s at %s: %s, want %d", r.to, n.Name, replies[i], r.code)
 			}
 		}

@@ -1,9 +1,9 @@
 // Lab runs a collective on this machine to play with; see package lab.
 //
-//	lab up [NODES]           start it, say how to use it, end it on Ctrl-C
+//	lab [up [NODES]]         start it, say how to use it, end it on Ctrl-C
 //	lab NAME [COMMAND...]    run a command, or a shell, on the machine NAME of a lab that is up
 //
-// It installs the rp-* programs that lie beside it.
+// It installs the rp-* programs that lie beside it, or in bin.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,10 +32,12 @@ func run(args []string) error {
 	switch {
 	case os.Geteuid() != 0:
 		return errors.New("namespaces and mounts need root")
-	case len(args) == 0 || args[0] == "-h" || args[0] == "--help":
-		return errors.New("usage: lab up [NODES] | lab NAME [COMMAND...]")
+	case len(args) == 0:
+		return up(nil)
 	case args[0] == "up":
 		return up(args[1:])
+	case strings.HasPrefix(args[0], "-"):
+		return errors.New("usage: lab [up [NODES]] | lab NAME [COMMAND...]")
 	}
 	return enter(args[0], args[1:])
 }
@@ -48,11 +51,10 @@ func up(args []string) error {
 		}
 		config.Nodes = n
 	}
-	self, err := os.Executable()
-	if err != nil {
+	var err error
+	if config.Programs, err = programs(); err != nil {
 		return err
 	}
-	config.Programs = filepath.Dir(self)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	began := time.Now()
@@ -66,6 +68,20 @@ func up(args []string) error {
 	guide(os.Stdout, l, os.Args[0], time.Since(began))
 	<-ctx.Done()
 	return nil
+}
+
+// programs is the directory with rp-genmaps.
+func programs() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range []string{filepath.Dir(self), "bin"} {
+		if _, err := os.Stat(filepath.Join(dir, "rp-genmaps")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("there is no rp-genmaps beside %q, nor in bin; make builds it", self)
 }
 
 // enter becomes the command, so that terminal and signals are the command's own.

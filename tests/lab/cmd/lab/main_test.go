@@ -15,8 +15,8 @@ import (
 	"rplan/tests/need"
 )
 
-// programs are the lab's program and those that it installs, in one directory.
-func programs(t *testing.T) string {
+// built are the lab's program and those that it installs, in one directory.
+func built(t *testing.T) string {
 	t.Helper()
 	lab.Need(t)
 	dir := t.TempDir()
@@ -31,7 +31,7 @@ func programs(t *testing.T) string {
 
 // The lab comes up, says how to use it, lets others in, and ends when it is told to, also before it is up.
 func TestUpAndInterrupt(t *testing.T) {
-	program := filepath.Join(programs(t), "lab")
+	program := filepath.Join(built(t), "lab")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
@@ -95,7 +95,7 @@ func TestUpAndInterrupt(t *testing.T) {
 func TestUsage(t *testing.T) {
 	need.Root(t)
 	for want, args := range map[string][]string{
-		"usage":                     nil,
+		"usage":                     {"--help"},
 		"2 to 9 nodes":              {"up", "1"},
 		`no lab with a machine "x"`: {"x"},
 	} {
