@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 func run(t *testing.T) *Node {
 	t.Helper()
 	need.Root(t)
-	need.Program(t, "postfix", "dovecot", "slapd", "mlmmj-make-ml", "ip", "mount")
+	need.Program(t, "postfix", "dovecot", "slapd", "mlmmj-make-ml", "ip", "mount", "pgrep", "runuser")
 	if os.Getenv(inside) == "" {
 		need.Netns(t)
 		t.Fatal("namespaces can be made, but the tests do not run in them")

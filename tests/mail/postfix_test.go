@@ -149,9 +149,10 @@ func TestNothingBounces(t *testing.T) {
 	send(t, letter("later"), "carol@example.org")
 	queued(t, "carol@example.org")
 	n.states(t, map[string]string{"n2": "out", "n3": "out", "n1": "up", "n4": "up"})
-	if err := command("postqueue", "-f"); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the mail that waited for carol", func() bool {
+		_ = command("postqueue", "-f") // again, for a flush during a reload may be lost
+		return len(inbox("/var/vmail", "carol@example.org", "later")) > 0
+	})
 	arrives(t, "/var/vmail", "carol@example.org", "later")
 	six.got(t, "waits")
 }
@@ -163,7 +164,7 @@ func (n *Node) states(t *testing.T, states map[string]string) {
 		if err := n.publishAll(); err != nil {
 			t.Error(err)
 		}
-		_ = command("postfix", "reload")
+		reload(t)
 	})
 	s := snapshot(states)
 	for self, dir := range map[string]string{"n1": mapsDir, "n2": mapsDir + "2"} {
@@ -171,9 +172,22 @@ func (n *Node) states(t *testing.T, states map[string]string) {
 			t.Fatal(err)
 		}
 	}
+	reload(t)
+}
+
+// reload waits until the master process has taken note and started a new queue manager: it can lose count of an
+// smtpd that gets its client in just that moment, and then lets nobody else in until that client has gone.
+func reload(t *testing.T) {
+	t.Helper()
+	qmgr := func() string {
+		pid, _ := output("pgrep", "-n", "-x", "qmgr")
+		return pid
+	}
+	before := qmgr()
 	if err := command("postfix", "reload"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "a new queue manager", func() bool { now := qmgr(); return now != "" && now != before })
 }
 
 func TestSubmission(t *testing.T) {
@@ -243,6 +257,7 @@ func TestLookups(t *testing.T) {
 		{"dora@example.org", maps("mailboxes"), "noroute:4.3.2 No node of this placement is in service; the mail waits"},
 		{"news@example.org", maps("lists"), "mlmmj-relay:[10.77.0.1]:10026"},
 		{"talk-owner@example.org", maps("lists"), "lmtp:inet:[10.77.0.1]:8024"},
+		{"www.example.org@contact.example.net", "pipemap:{cdb:" + mapsDir + "/postfix/contacts,static:discard:}", "discard:"},
 		{"nobody@example.org", maps("mailboxes"), ""},
 		{"office@example.org", "cdb:" + mapsDir + "/postfix/aliases", "alice@example.org,carol@example.org"},
 	} {
