@@ -9,10 +9,10 @@ slapd ldap-utils
 postfix postfix-cdb postfix-lmdb
 dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap
 apache2 apache2-utils
-knot bind9 bind9-utils bind9-dnsutils nsd
+knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3
 tinycdb iproute2 procps curl openssl strace util-linux
-mandoc man-db shellcheck bash-completion zsh fish xmlstarlet
+systemd mandoc man-db shellcheck bash-completion zsh fish
 '
 
 if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ]; then

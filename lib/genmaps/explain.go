@@ -43,9 +43,12 @@ func (r *runner) explain(ctx context.Context) error {
 		}
 	}
 	if r.JSON {
-		return r.env.PrintJSON(found)
+		if err := r.env.PrintJSON(found); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(r.env.Stdout, found.lines(""))
 	}
-	fmt.Fprint(r.env.Stdout, found.lines(""))
 	if !found.Served {
 		return diag.Failed.Errorf("%q is not served", found.Key)
 	}

@@ -74,8 +74,8 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 		return r.explain(ctx)
 	}
 	if !o.DryRun {
-		if err := os.MkdirAll(r.maps, 0o755); err != nil {
-			return diag.CantCreate.Errorf("making the maps directory: %w", err)
+		if err := makeRoot(r.maps); err != nil {
+			return err
 		}
 		held, err := lock.Acquire(ctx, filepath.Join(r.maps, ".lock"), o.Wait)
 		if err != nil {
@@ -87,6 +87,21 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 		return err
 	}
 	return r.finish()
+}
+
+// makeRoot makes the maps directory, which every service passes through.
+func makeRoot(maps string) error {
+	if _, err := os.Stat(maps); err == nil {
+		return nil
+	}
+	err := os.MkdirAll(maps, 0o755)
+	if err == nil {
+		err = os.Chmod(maps, 0o755) // whatever the umask
+	}
+	if err != nil {
+		return diag.CantCreate.Errorf("making the maps directory: %w", err)
+	}
+	return nil
 }
 
 func newRunner(env *app.Env, o Options) (*runner, error) {

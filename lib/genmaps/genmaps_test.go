@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -268,6 +271,27 @@ func TestFilesOfAVanishedDomainGo(t *testing.T) {
 	}
 	if c.published()["dns/of-another"] == "" {
 		t.Error("a file that rp-genmaps did not make is gone")
+	}
+}
+
+// Services read the maps, also when cron or an admin has a strict umask; only root's own state is closed.
+func TestModes(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	c := newCollective(t)
+	c.mustRun(c.options())
+	postfix, dirMode := -1, os.FileMode(0o755)
+	if group, err := user.LookupGroup("postfix"); err == nil && os.Geteuid() == 0 {
+		postfix, _ = strconv.Atoi(group.Gid)
+		dirMode = 0o750
+	}
+	for path, want := range map[string]os.FileMode{"maps": 0o755, "maps/postfix": dirMode, "maps/postfix/mailboxes.cdb": 0o644} {
+		info, err := os.Stat(c.path(path))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, want)
+		}
+		if path == "maps/postfix" && postfix >= 0 && info.Sys().(*syscall.Stat_t).Gid != uint32(postfix) {
+			t.Errorf("%s is not of the group postfix", path)
+		}
 	}
 }
 

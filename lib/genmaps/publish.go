@@ -107,22 +107,19 @@ func (l *live) stage(ctx context.Context, p *plan) error {
 
 // makeDirectory makes a service's directory, for whose group alone it is, since maps hold everyone's addresses.
 func (l *live) makeDirectory(dir, service string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return diag.CantCreate.Errorf("making the directory of a service: %w", err)
-	}
-	group, err := user.LookupGroup(l.settings.Group[service])
-	if err != nil || os.Geteuid() != 0 || l.preview {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	gid, err := strconv.Atoi(group.Gid)
-	if err == nil {
-		err = errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, 0o750))
+	mode := fs.FileMode(0o755)
+	if group, unknown := user.LookupGroup(l.settings.Group[service]); err == nil && unknown == nil && os.Geteuid() == 0 && !l.preview {
+		var gid int
+		gid, err = strconv.Atoi(group.Gid)
+		err = errors.Join(err, os.Chown(dir, -1, gid))
+		mode = 0o750
 	}
-	if err != nil {
-		return diag.CantCreate.Errorf("giving a directory to its service: %w", err)
+	if err = errors.Join(err, os.Chmod(dir, mode)); err != nil {
+		return diag.CantCreate.Errorf("making the directory of a service: %w", err)
 	}
 	return nil
 }
@@ -132,6 +129,11 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 	path := filepath.Join(dir, paths(c.File)[0])
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
+		return diag.CantCreate.Errorf("writing a new map: %w", err)
+	}
+	// The services read it, whatever the umask of who runs this. Who may is the directory's matter.
+	if err := f.Chmod(0o644); err != nil {
+		f.Close()
 		return diag.CantCreate.Errorf("writing a new map: %w", err)
 	}
 	if c.Rows != nil {
