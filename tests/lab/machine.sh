@@ -1,3 +1,4 @@
+#!/bin/sh
 # Process 1 of a machine: gives it a file system of its own over the host's, then waits for ever.
 # Runs in new mount, network, process, host name and IPC namespaces. $1 is the machine's name.
 # Whatever it writes is on a tmpfs that nobody else sees and that ends with it.
@@ -23,5 +24,5 @@ for dir in /var/lib/ldap /var/lib/knot /var/lib/postfix /var/lib/dovecot /var/li
 done
 echo ready
 exec >/dev/null 2>&1
-sleep infinity </dev/null &
+sleep infinity &
 wait # also buries the daemons' orphans
