@@ -35,6 +35,9 @@ func (n *Node) installWeb(ctx context.Context) error {
 	}
 	_, err := n.Run(ctx, "/bin/sh", "-ec", `
 		a2enmod -q rewrite proxy_http headers ssl
+		a2dismod -qf status
+		a2dissite -q 000-default
+		a2disconf -q other-vhosts-access-log
 		a2enconf -q zz-rplan
 		mkdir -p /var/lib/rplan/acme /etc/rplan/apache`)
 	return err
