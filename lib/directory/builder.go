@@ -236,7 +236,7 @@ func (b *Builder) addDomain(e *entry) {
 
 func (b *Builder) addMailbox(e *entry) {
 	m := Mailbox{
-		Address:   required(e, MailboxAddress, parseAddress),
+		Address:   required(e, MailboxAddress, parseBoxAddress),
 		Placement: required(e, MailboxPlacement, b.placement),
 		Status:    enum[Status](e, MailboxStatus, statusNames),
 		Delivery:  enum[Delivery](e, MailboxDelivery, deliveryNames),
@@ -280,7 +280,7 @@ func (b *Builder) addSite(e *entry) {
 }
 
 func (b *Builder) addList(e *entry) {
-	l := List{Address: required(e, ListAddress, parseListAddress), Manager: enum[Manager](e, ListManager, managerNames), created: e.Created}
+	l := List{Address: required(e, ListAddress, parseBoxAddress), Manager: enum[Manager](e, ListManager, managerNames), created: e.Created}
 	l.Node, _ = single(e, ListNode, parseLabel)
 	l.Epoch, _ = single(e, ListEpoch, func(v []byte) (int64, error) { return parseNumber(v, math.MaxInt64) })
 	if e.unusable() {
@@ -330,10 +330,11 @@ func (b *Builder) siteName(v []byte) (string, error) {
 	return name, nil
 }
 
-// parseListAddress leaves out "+", which separates a list from its commands.
-func parseListAddress(v []byte) (string, error) {
+// parseBoxAddress leaves out "+": what follows it is a tag of the user's or a
+// command to a list, and is cut off before the mailbox or list is looked for.
+func parseBoxAddress(v []byte) (string, error) {
 	if bytes.IndexByte(v, '+') >= 0 {
-		return "", errors.New("a list's address has no \"+\"")
+		return "", errors.New("the address of a mailbox or list has no \"+\", which separates a tag")
 	}
 	return parseAddress(v)
 }

@@ -163,12 +163,12 @@ func (l *live) postmap(maps string) ([]string, error) {
 	return append(slices.Clone(program), "-c", dir), nil
 }
 
-// buildTable lets the service's tool build the table that belongs to a staged text.
-func (l *live) buildTable(ctx context.Context, path string, format render.Format) error {
+// buildTable lets the service's tool build the table that belongs to a text.
+func (l *live) buildTable(ctx context.Context, maps, path string, format render.Format) error {
 	var postmap []string
 	if format == render.LMDB || format == render.Hash {
 		var err error
-		if postmap, err = l.postmap(filepath.Dir(filepath.Dir(filepath.Dir(path)))); err != nil {
+		if postmap, err = l.postmap(maps); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,7 @@ func (p *planner) plan(files []render.File) (*plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !c.None() || !p.published(f) {
+		if !c.None() || !p.published(f) || p.unsure(f) {
 			out.changes = append(out.changes, c)
 		}
 	}
@@ -80,6 +80,12 @@ func (p *planner) published(f render.File) bool {
 		_, err := os.Stat(filepath.Join(p.maps, path))
 		return err != nil
 	})
+}
+
+// unsure says whether a killed run may have left a table that does not go with its text.
+func (p *planner) unsure(f render.File) bool {
+	s := p.before.Services[f.Service]
+	return f.Format == render.LMDB && s != nil && s.Unsettled
 }
 
 func (p *planner) compareRows(c *change) error {

@@ -57,7 +57,7 @@ func (l *live) publish(ctx context.Context, p *plan) error {
 	if err := l.mark(p); err != nil {
 		return err
 	}
-	if err := l.swap(p, swaps); err != nil {
+	if err := l.swap(ctx, p, swaps); err != nil {
 		return err
 	}
 	if err := l.settle(p); err != nil {
@@ -144,7 +144,7 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return diag.CantCreate.Errorf("writing a new map: %w", err)
 	}
-	return l.buildTable(ctx, path, c.Format)
+	return l.buildTable(ctx, filepath.Dir(dir), path, c.Format)
 }
 
 // mark says on disk which services are about to change, before the first does.
@@ -172,6 +172,9 @@ func (p *plan) swaps() []atomicfile.Swap {
 	var swaps []atomicfile.Swap
 	for _, c := range p.changes {
 		all := paths(c.File)
+		if c.Format == render.LMDB {
+			all = all[:1] // the table is changed in place, see swap
+		}
 		// A table goes before the text that it was built from: the text is what
 		// the next run compares with.
 		slices.Reverse(all)
@@ -182,11 +185,18 @@ func (p *plan) swaps() []atomicfile.Swap {
 	return swaps
 }
 
-func (l *live) swap(p *plan, swaps []atomicfile.Swap) error {
+func (l *live) swap(ctx context.Context, p *plan, swaps []atomicfile.Swap) error {
 	const hint = "some maps are new and some are old; the next run goes on from here"
+	inPlace := p.inPlace()
 	for _, s := range swaps {
 		l.step("swap " + s.Path)
-		if err := s.Move(); err != nil {
+		err := s.Move()
+		if err == nil && inPlace[s.Path] {
+			// postmap replaces an LMDB's rows in one transaction, which Postfix sees at once.
+			l.step("rebuild " + s.Path)
+			err = l.buildTable(ctx, p.maps, s.Path, render.LMDB)
+		}
+		if err != nil {
 			return diag.CantCreate.Errorf("publishing: %w", err).WithHint(hint)
 		}
 	}
@@ -200,6 +210,17 @@ func (l *live) swap(p *plan, swaps []atomicfile.Swap) error {
 		return diag.CantCreate.Errorf("publishing: %w", err).WithHint(hint)
 	}
 	return nil
+}
+
+// inPlace are the published texts whose table is changed in place.
+func (p *plan) inPlace() map[string]bool {
+	texts := map[string]bool{}
+	for _, c := range p.changes {
+		if c.Format == render.LMDB {
+			texts[filepath.Join(p.maps, paths(c.File)[0])] = true
+		}
+	}
+	return texts
 }
 
 // settle records what the published files were made from.

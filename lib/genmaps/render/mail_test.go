@@ -180,7 +180,7 @@ func TestFormats(t *testing.T) {
 		big, small             string
 		bigReload, smallReload bool
 	}{
-		{"cdb", "cdb", false, true}, {"cdb", "lmdb", false, false}, {"hash", "hash", false, false}, {"texthash", "texthash", true, true},
+		{"cdb", "cdb", false, true}, {"cdb", "lmdb", false, false}, {"hash", "hash", false, true}, {"texthash", "texthash", true, true},
 	} {
 		in := mailInput(t, "up", "up", "up", "up")
 		in.Settings.Postfix.Format, in.Settings.Postfix.SmallFormat = x.big, x.small

@@ -23,17 +23,23 @@ const noList = "none"
 
 // Postfix makes the tables that contrib/postfix names: all but placements are keyed by user, site or
 // list and stay as they are when a node changes its state.
+//
+// They are swapped in this order, so that between two swaps mail waits rather than bounces: the ways
+// first; an alias before its mailbox, since an alias without a mailbox waits in noroute and the other
+// way round an address that becomes an alias would be refused; and the domains last, since addresses
+// of a domain that is not ours yet are refused as before, those of one whose mailboxes are not there
+// yet would be refused as unknown.
 func Postfix(in *Input) []File {
 	s := in.Snapshot
 	return []File{
-		guarded(table(in, "domains", sortedRows(domainRows(in)))),
-		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
+		placements(in),
 		guarded(table(in, "aliases", recipientRows(s, aliasRow))),
+		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
 		guarded(table(in, "lists", recipientRows(s, func(r directory.Recipient) string { return listRow(s, r) }))),
 		guarded(table(in, "contacts", sortedRows(contactRows(in)))),
 		guarded(table(in, "senders", recipientRows(s, senderRow))),
 		table(in, "access", recipientRows(s, accessRow)),
-		placements(in),
+		guarded(table(in, "domains", sortedRows(domainRows(in)))),
 	}
 }
 
@@ -52,13 +58,10 @@ func guarded(f File) File {
 }
 
 // placements is the small table: what each placement and each list's node means now. It is to take
-// effect at once, and Postfix would notice a replaced cdb only after some seconds.
+// effect at once. Postfix sees that in an lmdb, and would notice another replaced table only after some seconds.
 func placements(in *Input) File {
 	format := formats[in.Settings.Postfix.SmallFormat]
-	return File{
-		Service: "postfix", Name: "placements", Format: format, Rows: sortedRows(placementRows(in)),
-		Reload: format == CDB || format == TextMap,
-	}
+	return File{Service: "postfix", Name: "placements", Format: format, Rows: sortedRows(placementRows(in)), Reload: format != LMDB}
 }
 
 func placementRows(in *Input) map[string]string {

@@ -36,7 +36,7 @@ const (
 	Document  Format = iota // no rows: Text as it is
 	CDB                     // constant database, cr.yp.to/cdb/cdb.txt
 	TextMap                 // lines "key value": Postfix texthash, Apache txt
-	LMDB                    // made by postmap(1) from a TextMap of the same name
+	LMDB                    // made by postmap(1) from a TextMap of the same name, in place
 	Hash                    // likewise
 	DBM                     // made by httxt2dbm(1) from a TextMap of the same name, type db
 	PasswdMap               // lines "key:::::::value": Dovecot passwd-file with extra fields only
@@ -64,7 +64,7 @@ type Renderer struct {
 
 // All are the renderers, in the order in which their files are swapped in.
 var All = []Renderer{
-	{"postfix", directory.Roles(directory.MX), Postfix},
+	{"postfix", directory.Roles(directory.MX | directory.Lists), Postfix},
 	{"dovecot", directory.Roles(directory.IMAP), Dovecot},
 	{"apache", directory.Roles(directory.Web | directory.Mirror), Apache},
 	{"dns", directory.Roles(directory.DNS), DNS},
