@@ -78,7 +78,7 @@ func Sites() []Site {
 	}
 }
 
-// Lists are the lab's mailing lists, one for each manager, with the nodes they are active on.
+// lists are the lab's mailing lists, one for each manager, with the nodes they are active on.
 var lists = []struct{ Address, Manager, Active string }{
 	{"news@" + Domain, "mlmmj", "n1"},
 	{"talk@" + Domain, "mailman3", "n2"},
@@ -100,9 +100,6 @@ func nodePublic(i int) []netip.Addr {
 
 // NodeDN is the directory entry of a node.
 func NodeDN(name string) string { return "rplanNodeName=" + name + ",ou=nodes," + BaseDN }
-
-// Authenticator is the entry that Dovecot binds as.
-const Authenticator = "cn=authenticator,ou=services," + BaseDN
 
 // Collective is the lab's directory as LDIF, without contrib/ldap/groups.ldif.
 func Collective(nodes int) string {
