@@ -15,7 +15,7 @@ BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAG
 # Pinned, so that what lint says does not depend on the day.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
 
-.PHONY: all demo test lint bench fuzz lab soak install clean packages
+.PHONY: all demo test lint bench fuzz lab install clean packages
 
 all: $(COMMANDS:%=bin/%)
 
@@ -40,15 +40,16 @@ lint: packages
 	tests/lint.sh
 
 bench: packages all
-	sh tests/bench.sh
+	$(GO) run -tags $(TAGS) ./tests/bench
 
-# FUZZTIME for each fuzzed parser.
+# How long each fuzzed parser is tried.
 FUZZTIME ?= 30s
 fuzz:
 	tests/fuzz.sh $(FUZZTIME)
 
 lab: packages all
-	$(GO) run -tags $(TAGS) ./tests/lab/cmd/lab
+	$(GO) build -tags $(TAGS) -o bin/lab ./tests/lab/cmd/lab
+	bin/lab up
 
 install: all
 	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan \

@@ -115,48 +115,43 @@ func (b *Builder) checkMailDomains() {
 	}
 }
 
-// checkClaims gives each address to one entry.
+// checkClaims gives each address to one entry. An entry that does not get its own address goes first, with
+// all else that it claims, so that no alias is lost to it.
 func (b *Builder) checkClaims() {
 	s := &b.snap
+	s.Forwards = slices.DeleteFunc(s.Forwards, func(f Forward) bool {
+		m := find(s.Mailboxes, f.Address, func(m *Mailbox) string { return m.Address })
+		return m != nil && b.lost(f.Address, m.DN, f.DN)
+	})
+	s.Lists = slices.DeleteFunc(s.Lists, func(l List) bool {
+		m := find(s.Mailboxes, l.Address, func(m *Mailbox) string { return m.Address })
+		if m != nil {
+			return b.lost(l.Address, m.DN, l.DN)
+		}
+		f := find(s.Forwards, l.Address, func(f *Forward) string { return f.Address })
+		return f != nil && b.lost(l.Address, f.DN, l.DN)
+	})
 	claims := s.collectClaims()
-	kept := claims[:0]
-	lostMailbox, lostForward, lostList := map[uint32]bool{}, map[uint32]bool{}, map[uint32]bool{}
+	s.claims = claims[:0]
 	for _, c := range claims {
-		if len(kept) == 0 || kept[len(kept)-1].address != c.address {
-			kept = append(kept, c)
+		if n := len(s.claims); n == 0 || s.claims[n-1].address != c.address {
+			s.claims = append(s.claims, c)
 			continue
 		}
-		keeper, _ := s.owner(kept[len(kept)-1])
+		keeper, _ := s.owner(s.claims[len(s.claims)-1])
 		loser, _ := s.owner(c)
-		if keeper != loser {
-			b.conflict("address %s is claimed by both: %s keeps it", keeper, loser, show(c.address), show(keeper))
-		}
-		switch c.use {
-		case UseMailbox:
-			lostMailbox[c.index] = true
-		case UseForward:
-			lostForward[c.index] = true
-		case UseList:
-			lostList[c.index] = true
-		case UseAlias:
+		b.lost(c.address, keeper, loser)
+		if c.use == UseAlias {
 			m := &s.Mailboxes[c.index]
 			m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == c.address })
 		}
 	}
-	s.claims = kept
-	if len(lostMailbox)+len(lostForward)+len(lostList) == 0 {
-		return
-	}
-	// An entry that lost its own address goes, and its other claims with it: count again without it.
-	s.Mailboxes = without(s.Mailboxes, lostMailbox)
-	s.Forwards = without(s.Forwards, lostForward)
-	s.Lists = without(s.Lists, lostList)
-	b.checkClaims()
 }
 
-func without[T any](entries []T, lost map[uint32]bool) []T {
-	var i uint32
-	return slices.DeleteFunc(entries, func(T) bool { i++; return lost[i-1] })
+// lost reports that keeper's entry has an address that loser's entry claims too.
+func (b *Builder) lost(address, keeper, loser string) bool {
+	b.conflict("address %s is claimed by both: %s keeps it", keeper, loser, show(address), show(keeper))
+	return true
 }
 
 // checkSites gives each host name to one site and leaves out contacts that cannot be reached.

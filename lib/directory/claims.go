@@ -17,8 +17,8 @@ const (
 	UseMailbox Use = iota // a mailbox's own address
 	UseForward
 	UseList
-	UseAlias   // a mailbox's further address
 	UseService // an address that a list manager answers on, such as news-request@
+	UseAlias   // a mailbox's further address
 )
 
 // claim says that an entry answers for an address.

@@ -196,6 +196,18 @@ func TestNobodyTakesAnAddressFromItsOwner(t *testing.T) {
 	}
 }
 
+// An alias cannot draw the commands and bounces of a list.
+func TestAnAliasTakesNoServiceAddress(t *testing.T) {
+	c := newCollective(t)
+	c.add("list", "@9 cn=list", "address=talk@example.org", "manager=mailman3", "node=n1")
+	c.mailbox("@1 cn=mallory", "mallory@example.org", "alias=talk-owner@example.org")
+	s, problems := c.snapshot()
+	if r, ok := s.Recipient("talk-owner@example.org"); !ok || r.List == nil {
+		t.Errorf("got %+v", r)
+	}
+	wantProblem(t, problems, `"cn=mallory", "cn=list"`, "claimed by both")
+}
+
 // An entry that loses its address takes its other claims with it, which others may then have.
 func TestClaimsOfALostEntryAreFree(t *testing.T) {
 	c := newCollective(t)

@@ -42,6 +42,7 @@ type Options struct {
 	Force      bool          // also if nothing changed since the last run
 	AllowLoss  bool          // publish although a map loses many rows
 	AllowOlder bool          // read a replica that is older than the last run's
+	NoReload   bool          // tell no service: they do not run yet
 	Wait       time.Duration // for another run to end
 	Verbose    bool          // say what is done
 
@@ -291,7 +292,7 @@ func (r *runner) publish(ctx context.Context, files []render.File, made map[stri
 			return err
 		}
 	}
-	var to publisher = &live{settings: &r.config.genmaps, state: r.state, made: made, preview: r.Output != "", warn: r.note, step: r.stepping()}
+	var to publisher = &live{settings: &r.config.genmaps, state: r.state, made: made, preview: r.Output != "", quiet: r.Output != "" || r.NoReload, warn: r.note, step: r.stepping()}
 	if r.DryRun {
 		to = dry{out: out, quiet: r.JSON || r.Diff}
 	}

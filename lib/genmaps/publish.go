@@ -30,6 +30,7 @@ type live struct {
 	state    *state
 	made     map[string]serviceState // what the state will say of each service of the plan
 	preview  bool                    // into a directory that no service reads
+	quiet    bool                    // tell no service
 	warn     func(string)
 	step     func(string) // called before each step; a test stops there
 }
@@ -158,7 +159,7 @@ func (l *live) mark(p *plan) error {
 		for _, c := range p.changes {
 			if c.Service == service {
 				s.Unsettled = true
-				s.Reload = s.Reload || c.Reload && !l.preview
+				s.Reload = s.Reload || c.Reload && !l.quiet
 				s.expect(paths(c.File))
 			}
 		}
