@@ -76,15 +76,21 @@ func tree() string {
 	}
 	fmt.Fprintf(&b, "dn: cn=authenticator,ou=services,dc=example,dc=net\nobjectClass: organizationalRole\n"+
 		"objectClass: simpleSecurityObject\ncn: authenticator\nuserPassword: %s\n\n", authenticatorPassword)
-	entry := func(address, placement, status string) {
+	entry := func(name, address, placement, status, password string) {
+		fmt.Fprintf(&b, "dn: %s,ou=mailboxes,dc=example,dc=net\nobjectClass: rplanMailbox\nrplanAddress: %s\ndescription: mine\n"+
+			"rplanPlacement: %s\nrplanStatus: %s\nuserPassword: {PLAIN}%s\n\n", name, address, placement, status, password)
+	}
+	user := func(address, placement, status string) {
 		local, _, _ := strings.Cut(address, "@")
-		fmt.Fprintf(&b, "dn: rplanAddress=%[1]s,ou=mailboxes,dc=example,dc=net\nobjectClass: rplanMailbox\nrplanAddress: %[1]s\n"+
-			"rplanPlacement: %[2]s\nrplanStatus: %[3]s\nuserPassword: {PLAIN}pw-%[4]s\n\n", address, placement, status, local)
+		entry("rplanAddress="+address, address, placement, status, "pw-"+local)
 	}
 	for _, m := range mailboxes {
-		entry(m.address, m.placement, m.status)
+		user(m.address, m.placement, m.status)
 	}
-	entry("newcomer@example.org", "n2_n4", "active")
-	entry("evil@example.org", "../n1_n2", "active")
+	user("newcomer@example.org", "n2_n4", "active")
+	user("evil@example.org", "../n1_n2", "active")
+	// Mallory claims what is another's.
+	entry("description=mine", "alice@example.org", "n2_n1", "active", "pw-mallory")
+	entry("rplanAddress=carol@example.org+description=mine", "carol@example.org", "n1_n2", "active", "pw-mallory")
 	return b.String()
 }

@@ -57,6 +57,12 @@ func TestRefusedLogins(t *testing.T) {
 		{"al@example.org", "pw-alice", imaps, no},
 		{"alice", "pw-alice", imaps, no},
 		{"*@example.org", "pw-alice", imaps, no},
+		{"é@example.org", "pw-alice", imaps, no}, // no value that an rplanAddress can have
+		{"", "pw-alice", imaps, no},
+		{"alice@example.org", "pw-mallory", imaps, no}, // of an entry that claims her address
+		{"carol@example.org", "pw-mallory", imaps, no}, // likewise
+		{"carol@example.org+description=mine", "pw-mallory", imaps, no},
+		{"carol@example.org,ou=mailboxes", "pw-carol", imaps, no},
 		{"bob@example.org", "pw-bob", imaps, no},                 // suspended
 		{"bob@example.org", "pw-bob", vpn + ":10143", no},        //
 		{"newcomer@example.org", "pw-newcomer", imaps, no},       // no row has this placement

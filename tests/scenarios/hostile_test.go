@@ -48,6 +48,7 @@ func hostile() []*ldap.AddRequest {
 		all = append(all, entry("lists", "rplanList", "rplanAddress", fresh+"l@"+lab.Domain, "rplanListManager", value, "rplanActiveNode", "n1"))
 	}
 	all = append(all,
+		thief("mailboxes", "rplanMailbox", "alice@"+lab.Domain, "rplanPlacement", "n3_n2", "userPassword", "{CLEARTEXT}mallory"),
 		thief("forwards", "rplanForward", "team@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("forwards", "rplanForward", "bob@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("lists", "rplanList", "news@"+lab.Domain, "rplanListManager", "mlmmj", "rplanActiveNode", "n3"),
@@ -152,6 +153,18 @@ func TestHostileEntries(t *testing.T) {
 		same(t, n, before[n.Name])
 	}
 	stillServes(t, ctx, "with hostile entries")
+	stranger := l.From(lab.OtherAddress)
+	onEach(t, l.Nodes, func(n *lab.Node) error {
+		s, err := stranger.Login(ctx, n, "alice@"+lab.Domain, "mallory")
+		if errors.Is(err, lab.ErrRefused) {
+			return nil
+		}
+		if err == nil {
+			s.Close()
+			err = fmt.Errorf("%s knows the thief's password as alice's", n.Name)
+		}
+		return err
+	})
 }
 
 // A node's entry that makes no sense stops everything, since leaving it out would move its users; the old maps stay.
