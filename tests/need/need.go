@@ -83,5 +83,17 @@ func missing(t testing.TB, what string) {
 	if os.Getenv("RPLAN_NO_SKIP") == "1" {
 		t.Fatal("needs " + what + ", and RPLAN_NO_SKIP=1")
 	}
+	note(t.Name() + " needs " + what)
 	t.Skip("skipped: needs " + what)
+}
+
+// note adds a line to the file that RPLAN_SKIPPED names, if it does: go test
+// shows no reason for a skip, so make test does at its end.
+func note(line string) {
+	f, err := os.OpenFile(os.Getenv("RPLAN_SKIPPED"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	f.WriteString(line + "\n")
 }

@@ -15,6 +15,7 @@ type witness struct {
 }
 
 func (w *witness) Helper()           {}
+func (w *witness) Name() string      { return "TestWitness" }
 func (w *witness) Skip(args ...any)  { w.skipped = fmt.Sprint(args...); runtime.Goexit() }
 func (w *witness) Fatal(args ...any) { w.failed = fmt.Sprint(args...); runtime.Goexit() }
 
@@ -26,6 +27,18 @@ func watch(test func(t testing.TB)) *witness {
 	}()
 	<-done
 	return w
+}
+
+func TestSkipsAreNoted(t *testing.T) {
+	t.Setenv("RPLAN_NO_SKIP", "")
+	path := filepath.Join(t.TempDir(), "skipped")
+	t.Setenv("RPLAN_SKIPPED", path)
+	for range 2 {
+		watch(func(t testing.TB) { Program(t, "rplan-none") })
+	}
+	if got, err := os.ReadFile(path); string(got) != "TestWitness needs rplan-none\nTestWitness needs rplan-none\n" {
+		t.Errorf("noted %q, %v", got, err)
+	}
 }
 
 func TestProgram(t *testing.T) {
