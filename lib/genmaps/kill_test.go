@@ -145,7 +145,7 @@ func killAtEachStep(t *testing.T, config, format string) {
 // checkLMDB asks postmap for a row.
 func (c *collective) checkLMDB(table, key, want string) {
 	c.t.Helper()
-	out, err := exec.Command("postmap", "-q", key, "lmdb:"+c.path("maps/postfix/"+table)).CombinedOutput()
+	out, err := exec.Command(need.Program(c.t, "postmap"), "-q", key, "lmdb:"+c.path("maps/postfix/"+table)).CombinedOutput()
 	if strings.TrimSpace(string(out)) != want {
 		c.t.Errorf("%s of %s: %q, %v, want %q", key, table, out, err, want)
 	}

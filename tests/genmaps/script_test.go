@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "rp-genmaps")
-	build := exec.Command("go", "build", "-o", binary, "rplan/cmd/rp-genmaps")
+	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest", "-o", binary, "rplan/cmd/rp-genmaps")
 	build.Stderr = os.Stderr
 	code := 1
 	if err := build.Run(); err == nil {

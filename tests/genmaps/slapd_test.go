@@ -189,7 +189,7 @@ func TestSlapdStopsInMidSearch(t *testing.T) {
 func TestRestoredDirectory(t *testing.T) {
 	n := newNode(t, 50, slapd.Options{})
 	n.want(0, "")
-	backup, err := exec.Command("slapcat", "-f", n.server.ConfigPath(), "-b", n.server.BaseDN).Output()
+	backup, err := exec.Command(need.Program(t, "slapcat"), "-f", n.server.ConfigPath(), "-b", n.server.BaseDN).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
