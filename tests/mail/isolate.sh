@@ -1,3 +1,4 @@
+#!/bin/sh
 # The file system and network of a fresh node, for the namespaces of one test: $1 is an empty directory.
 set -eu
 mount --make-rprivate /
