@@ -66,7 +66,7 @@ install: all
 		install -m 644 completions/$$c.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
 	done
 	install -m 644 README.md $(SHARE)/doc/rplan
-	cp -R contrib/doc contrib/example contrib/ldap contrib/postfix contrib/dovecot contrib/apache contrib/dns contrib/cron contrib/systemd $(SHARE)/doc/rplan
+	cp -R contrib/doc contrib/example contrib/ldap contrib/mailman3 contrib/postfix contrib/dovecot contrib/apache contrib/dns contrib/cron contrib/systemd $(SHARE)/doc/rplan
 
 clean:
 	rm -rf bin build

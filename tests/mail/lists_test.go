@@ -97,16 +97,3 @@ func TestMlmmjListener(t *testing.T) {
 		}
 	}
 }
-
-// Mailman 3 gets each address as it is, and tells lists and commands apart itself.
-func TestMailman3(t *testing.T) {
-	run(t)
-	mailman := listen(t, vpn+":8024")
-	send(t, letter("to-mailman"), "talk@example.org", "talk-request@example.org")
-	got := mailman.got(t, "to-mailman")
-	for _, want := range []string{"RCPT TO:<talk@example.org>\n", "RCPT TO:<talk-request@example.org>\n"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
-		}
-	}
-}

@@ -1,6 +1,7 @@
-// Package mail proves contrib/postfix and contrib/dovecot line by line, with
-// one real node: Postfix, two Dovecots (the second stands for another node),
-// slapd and mlmmj, with the files where a node has them.
+// Package mail proves contrib/postfix, contrib/dovecot and contrib/mailman3
+// line by line, with one real node: Postfix, two Dovecots (the second stands
+// for another node), slapd, mlmmj and Mailman, with the files where a node has
+// them.
 package mail
 
 import (

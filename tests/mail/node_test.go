@@ -25,7 +25,7 @@ const (
 	public   = "192.0.2.1"    // where they go
 	vpn      = "10.77.0.1"    // of n1, the node
 	otherVPN = "10.77.0.2"    // of n2, the second Dovecot
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 )
 
 //go:embed isolate.sh
