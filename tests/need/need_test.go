@@ -19,6 +19,12 @@ func (w *witness) Name() string      { return "TestWitness" }
 func (w *witness) Skip(args ...any)  { w.skipped = fmt.Sprint(args...); runtime.Goexit() }
 func (w *witness) Fatal(args ...any) { w.failed = fmt.Sprint(args...); runtime.Goexit() }
 
+// What the witness is told is no skip of ours.
+func TestMain(m *testing.M) {
+	os.Unsetenv("RPLAN_SKIPPED")
+	os.Exit(m.Run())
+}
+
 func watch(test func(t testing.TB)) *witness {
 	w, done := &witness{}, make(chan struct{})
 	go func() {
