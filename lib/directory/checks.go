@@ -29,7 +29,8 @@ func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	return s, b.problems, nil
 }
 
-// unique sorts entries by name and keeps, of those with the same name, the one created first.
+// unique sorts entries by name and keeps, of those with the same name, the one with the best right to it: the one
+// that is called so, which can be only one and is what Dovecot logs in by, else the one created first.
 // It passes values, since pointers would put two entries on the heap for each comparison.
 func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn string, created int64)) []T {
 	slices.SortFunc(entries, func(x, y T) int {
@@ -37,6 +38,9 @@ func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn st
 		nameY, dnY, createdY := of(y)
 		if c := strings.Compare(nameX, nameY); c != 0 {
 			return c
+		}
+		if x, y := isCalled(dnX, nameX), isCalled(dnY, nameY); x != y {
+			return map[bool]int{true: -1, false: 1}[x]
 		}
 		return compareRights(createdX, dnX, createdY, dnY)
 	})
@@ -53,6 +57,13 @@ func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn st
 	}
 	clear(entries[len(kept):])
 	return kept
+}
+
+// isCalled says whether name is the value of a DN's first part, and all of it.
+func isCalled(dn, name string) bool {
+	rdn, _, _ := strings.Cut(dn, ",")
+	_, value, _ := strings.Cut(rdn, "=")
+	return strings.EqualFold(value, name)
 }
 
 func (b *Builder) conflict(format, keeper, loser string, args ...any) {

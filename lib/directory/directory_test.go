@@ -196,6 +196,18 @@ func TestNobodyTakesAnAddressFromItsOwner(t *testing.T) {
 	}
 }
 
+// Mail and logins agree on who alice is: Dovecot looks the entry up by its name.
+func TestTheEntryThatIsCalledSoHasTheAddress(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("@1 cn=squatter,ou=m", "alice@example.org")
+	c.mailbox("@2 rplanAddress=Alice@example.org,ou=m", "alice@example.org")
+	c.mailbox("@0 rplanAddress=alice@example.org+cn=x,ou=m", "alice@example.org")
+	s, _ := c.snapshot()
+	if r, ok := s.Recipient("alice@example.org"); !ok || r.Mailbox.DN != "rplanAddress=Alice@example.org,ou=m" {
+		t.Errorf("got %+v", r)
+	}
+}
+
 // An alias cannot draw the commands and bounces of a list.
 func TestAnAliasTakesNoServiceAddress(t *testing.T) {
 	c := newCollective(t)
