@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,6 +56,9 @@ func ConfigFlag() cli.Flag {
 
 // Main runs the command with the process's arguments and exits.
 func Main(c Command) {
+	// A reader that goes away, as head does, must not end a run in the middle.
+	// Notify and not Ignore, which the programs that are run would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	info, err := os.Stderr.Stat()
@@ -64,14 +69,22 @@ func Main(c Command) {
 	os.Exit(Execute(ctx, c, os.Args[1:], env))
 }
 
-// Execute runs the command and returns its exit code, having told any error on env.Stderr.
+// Execute runs the command and returns its exit code, having told any error on
+// env.Stderr. That standard output cannot be written does not end the run, and
+// is an error after it.
 func Execute(ctx context.Context, c Command, args []string, env *Env) int {
-	err := c.execute(ctx, args, env)
-	if err == nil {
-		return 0
-	}
+	out := &output{w: env.Stdout}
+	inner := *env
+	inner.Stdout = out
+	err := c.execute(ctx, args, &inner)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = diag.Failed.Errorf("interrupted")
+	}
+	if out.err != nil {
+		err = errors.Join(err, diag.Failed.Errorf("writing the result: %w", out.err))
+	}
+	if err == nil {
+		return 0
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(env.Stderr, "%s: %s\n", c.Name, strings.TrimSuffix(line, "\n"))
@@ -82,7 +95,14 @@ func Execute(ctx context.Context, c Command, args []string, env *Env) int {
 	return diag.ExitCode(err)
 }
 
-func (c Command) execute(ctx context.Context, args []string, env *Env) error {
+func (c Command) execute(ctx context.Context, args []string, env *Env) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = diag.Failed.Errorf("internal error: %v\n%s", p, debug.Stack()).
+				WithHint("this is a fault of %s %s; report it with the lines above to whoever you have rplan from", c.Name, Version)
+		}
+	}()
+	c.forgetEmptyVariables()
 	usage := func(format string, a ...any) error {
 		return diag.Usage.Errorf(format, a...).WithHint("%s --help lists the flags", c.Name)
 	}
@@ -97,6 +117,9 @@ func (c Command) execute(ctx context.Context, args []string, env *Env) error {
 			return usage("%s", strings.Replace(err.Error(), "flag provided but not defined", "unknown flag", 1))
 		},
 		Action: func(ctx *cli.Context) error {
+			if name := c.emptyFlag(ctx); name != "" {
+				return usage("flag --%s has an empty value", name)
+			}
 			if ctx.Bool("version") {
 				fmt.Fprintf(env.Stdout, "%s %s\n", c.Name, Version)
 				return nil
@@ -108,6 +131,38 @@ func (c Command) execute(ctx context.Context, args []string, env *Env) error {
 		},
 	}
 	return program.RunContext(ctx, append([]string{c.Name}, args...))
+}
+
+// forgetEmptyVariables makes an empty environment variable of a flag the same as none.
+func (c Command) forgetEmptyVariables() {
+	for _, f := range c.Flags {
+		if f, ok := f.(cli.DocGenerationFlag); ok {
+			for _, name := range f.GetEnvVars() {
+				if os.Getenv(name) == "" {
+					os.Unsetenv(name)
+				}
+			}
+		}
+	}
+}
+
+// emptyFlag is the name of a flag that was given an empty text, such as an
+// unset variable of the shell, or "". No flag means anything by that.
+func (c Command) emptyFlag(ctx *cli.Context) string {
+	for _, f := range c.Flags {
+		name := f.Names()[0]
+		empty := false
+		switch f.(type) {
+		case *cli.StringFlag:
+			empty = ctx.String(name) == ""
+		case *cli.StringSliceFlag:
+			empty = slices.Contains(ctx.StringSlice(name), "")
+		}
+		if empty && ctx.IsSet(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // checkArguments refuses what the flag parser lets through in silence: a flag

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ func call(run func(*cli.Context) error, args ...string) (code int, stdout, stder
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run"},
 			&cli.StringSliceFlag{Name: "dn"},
+			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Value: "n1", EnvVars: []string{"RPLAN_TEST_NODE"}},
 			&cli.IntFlag{Name: "count"},
 		},
 		Run: func(_ context.Context, _ *Env, c *cli.Context) error { return run(c) },
@@ -43,6 +45,10 @@ func TestUsageErrorsAreOnStderrWith64(t *testing.T) {
 		{[]string{"--count", "3", "file", "-n"}, "put flags first: rp-x -n --count 3 file"},
 		{[]string{"--dry-run", "false", "x"}, `unexpected argument "x"`},
 		{[]string{"one", "two"}, `unexpected argument "two"`},
+		{[]string{"--node", ""}, "rp-x: flag --node has an empty value\nhint: rp-x --help lists the flags\n"},
+		{[]string{"--node="}, "rp-x: flag --node has an empty value\n"},
+		{[]string{"-n", ""}, "rp-x: flag --node has an empty value\n"},
+		{[]string{"--dn", "ou=a", "--dn", ""}, "rp-x: flag --dn has an empty value\n"},
 	} {
 		code, stdout, stderr := call(nothing, c.args...)
 		if code != 64 || stdout != "" || !strings.Contains(stderr, c.want) {
@@ -64,6 +70,79 @@ func TestCommasInValuesAreKept(t *testing.T) {
 	call(func(c *cli.Context) error { got = c.StringSlice("dn"); return nil }, "--dn", "ou=a,dc=b", "--dn", "ou=c")
 	if len(got) != 2 || got[0] != "ou=a,dc=b" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestEmptyVariableIsNone(t *testing.T) {
+	for value, want := range map[string]string{"": "n1", "n2": "n2"} {
+		t.Setenv("RPLAN_TEST_NODE", value)
+		var got string
+		code, _, stderr := call(func(c *cli.Context) error { got = c.String("node"); return nil })
+		if code != 0 || got != want {
+			t.Errorf("RPLAN_TEST_NODE=%q: exit %d, node %q, stderr %q", value, code, got, stderr)
+		}
+	}
+}
+
+// Go's own code for a panic is 2, which is to mean that nothing was changed.
+func TestPanicIsAFailure(t *testing.T) {
+	released := false
+	code, stdout, stderr := call(func(*cli.Context) error {
+		defer func() { released = true }()
+		panic("no such thing")
+	})
+	if code != 1 || stdout != "" || !released || !strings.HasPrefix(stderr, "rp-x: internal error: no such thing\nrp-x: goroutine ") ||
+		!strings.Contains(stderr, "app_test.go:") || !strings.Contains(stderr, "\nhint: this is a fault of rp-x unreleased; report it ") {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// A full disk under the output is told, but does not end the work; a reader
+// that has seen enough is no error.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	reader, closed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	reader.Close()
+	const told = "rp-x: writing the result: no space left on device\n"
+	for _, c := range []struct {
+		to   *os.File
+		args []string
+		err  error
+		code int
+		want string
+	}{
+		{full, nil, nil, 1, told},
+		{full, []string{"--help"}, nil, 1, told},
+		{full, []string{"--version"}, nil, 1, told},
+		{full, nil, diag.Partial.Errorf("one is left out"), 3, "rp-x: one is left out\n" + told},
+		{closed, nil, nil, 0, ""},
+		{closed, nil, diag.Partial.Errorf("one is left out"), 3, "rp-x: one is left out\n"},
+		{closed, []string{"--help"}, nil, 0, ""},
+	} {
+		var errs bytes.Buffer
+		ended := false
+		run := func(_ context.Context, env *Env, _ *cli.Context) error {
+			for range 2 {
+				if err := env.PrintJSON("a result"); err != nil {
+					return err
+				}
+			}
+			ended = true
+			return c.err
+		}
+		env := &Env{Stdout: c.to, Stderr: &errs, Now: time.Now}
+		code := Execute(context.Background(), Command{Name: "rp-x", Run: run}, c.args, env)
+		if code != c.code || errs.String() != c.want || ended != (c.args == nil) {
+			t.Errorf("%s %q: exit %d, stderr %q, ended %v; want %d, %q", c.to.Name(), c.args, code, errs.String(), ended, c.code, c.want)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package interface_test
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -35,12 +38,66 @@ func TestUsageErrors(t *testing.T) {
 			{[]string{"-Z"}, c.name + ": unknown flag: -Z\nhint: " + c.name + " --help lists the flags\n"},
 			{[]string{"a", "--version"}, c.name + ": flag \"--version\" after an argument\nhint: put flags first: " + c.name + " --version a\n"},
 			{[]string{"--config"}, "flag needs an argument: -config"},
+			{[]string{"--config", ""}, c.name + ": flag --config has an empty value\nhint: "},
 			{surplus, "unexpected argument "},
 			{append([]string{"--"}, surplus...), "unexpected argument "},
 		} {
 			r := c.run(t, u.args...)
 			if r.code != 64 || r.stdout != "" || !strings.Contains(r.stderr, u.want) {
 				t.Errorf("%q: exit %d, stdout %q, stderr %q, want 64 and %q", u.args, r.code, r.stdout, r.stderr, u.want)
+			}
+		}
+	})
+}
+
+// TestEmptyValues gives every flag that takes a text an empty one, as a
+// variable does that the shell does not know.
+func TestEmptyValues(t *testing.T) {
+	each(t, func(t *testing.T, c command) {
+		n := 0
+		for _, f := range long(c.flags(t)) {
+			if r := c.run(t, f); !strings.Contains(r.stderr, "needs an argument") {
+				continue
+			}
+			n++
+			if r := c.run(t, f, ""); r.code != 64 || !strings.Contains(r.stderr, f[1:]) {
+				t.Errorf("%s with an empty value: %+v", f, r)
+			}
+		}
+		if n == 0 {
+			t.Error("no flag takes a value, not even --config")
+		}
+	})
+}
+
+// TestOutputThatCannotBeWritten: a full disk is an error, a reader that went away is none.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	each(t, func(t *testing.T, c command) {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer full.Close()
+		reader, closed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closed.Close()
+		reader.Close()
+		for _, u := range []struct {
+			to   *os.File
+			code int
+			want string
+		}{
+			{full, 1, c.name + ": writing the result: no space left on device\n"},
+			{closed, 0, ""},
+		} {
+			var stderr bytes.Buffer
+			cmd := exec.Command(c.path, "--help")
+			cmd.Stdout, cmd.Stderr = u.to, &stderr
+			_ = cmd.Run() // its exit code tells
+			if cmd.ProcessState.ExitCode() != u.code || stderr.String() != u.want {
+				t.Errorf("%s: %v, %q, want %d and %q", u.to.Name(), cmd.ProcessState, stderr.String(), u.code, u.want)
 			}
 		}
 	})
