@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// maxStderr is how much of the end of standard error is kept, in bytes.
-const maxStderr = 4 << 10
+// maxSaid is how much of the end of what a program said is in an error, in bytes.
+const maxSaid = 4 << 10
 
 // head keeps the first max bytes written to it, and fails when there are more.
 type head struct {
@@ -40,10 +40,17 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// complaint is standard error as the end of an error text. A program may repeat
-// what it was given there, so nothing in it may steer a terminal.
-func complaint(stderr []byte) string {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(stderr), "?"))
+// complaint is what a program said as the end of an error text: the last of its
+// standard output, where kzonecheck and named-checkzone say what is wrong, and
+// then of its standard error. A program may repeat what it was given there, so
+// nothing in it may steer a terminal.
+func complaint(stdout, stderr []byte) string {
+	text := ""
+	for _, said := range [][]byte{stdout[max(0, len(stdout)-maxSaid):], stderr} {
+		if s := strings.TrimSpace(strings.ToValidUTF8(string(said), "?")); s != "" {
+			text += "\n" + s
+		}
+	}
 	if text == "" {
 		return ""
 	}
@@ -52,5 +59,5 @@ func complaint(stderr []byte) string {
 			return '?'
 		}
 		return r
-	}, text)
+	}, text[1:])
 }

@@ -54,8 +54,13 @@ type Result struct {
 // An error names the program, then says "exit status N" (an *exec.ExitError),
 // "timed out after 10s" (ErrTimeout), ctx's cause, that there was more than
 // MaxOutput, or that the program is not found (exec.ErrNotFound, of kind
-// diag.Unavailable), and ends with what the program wrote on standard error.
+// diag.Unavailable), and ends with what the program said: the last 4 KiB of its
+// standard output and of its standard error. So Run is not for a program that
+// prints a secret.
 func Run(ctx context.Context, c Cmd) (Result, error) {
+	if len(c.Argv) == 0 {
+		return Result{ExitCode: -1}, errors.New("there is no program to run: the command is empty")
+	}
 	path, err := LookPath(c.Argv[0])
 	if err != nil {
 		return Result{ExitCode: -1}, err
@@ -67,7 +72,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w after %v", ErrTimeout, timeout))
 	defer cancel()
 
-	stdout, stderr := &head{max: maxOutput}, &tail{max: maxStderr}
+	stdout, stderr := &head{max: maxOutput}, &tail{max: maxSaid}
 	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
 	cmd.Args[0] = c.Argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), stdout, stderr
@@ -76,8 +81,10 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	cutShort, err := runGroup(cmd)
 
 	result := Result{Stdout: stdout.kept, Stderr: stderr.kept, ExitCode: cmd.ProcessState.ExitCode()}
+	said := stdout.kept
 	switch {
 	case stdout.full:
+		said = nil // its beginning is all there is
 		err = fmt.Errorf("more than %d bytes of output", maxOutput)
 	case cutShort && err != nil:
 		err = context.Cause(ctx)
@@ -85,7 +92,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 		err = nil // all is well but for a child that keeps the output open
 	}
 	if err != nil {
-		err = fmt.Errorf("%q: %w%s", c.Argv[0], err, complaint(stderr.kept))
+		err = fmt.Errorf("%q: %w%s", c.Argv[0], err, complaint(said, stderr.kept))
 	}
 	return result, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"rplan/lib/diag"
+	"rplan/tests/need"
 )
 
 const (
@@ -133,7 +135,7 @@ func TestLookPath(t *testing.T) {
 }
 
 func TestExitStatus(t *testing.T) {
-	r, err := fail(t, sh("echo out; echo what went wrong >&2; exit 3"), `"/bin/sh": exit status 3: what went wrong`)
+	r, err := fail(t, sh("echo out; echo what went wrong >&2; exit 3"), "\"/bin/sh\": exit status 3: out\nwhat went wrong")
 	if string(r.Stdout) != "out\n" || r.ExitCode != 3 {
 		t.Errorf("result is %+v", r)
 	}
@@ -151,9 +153,48 @@ func TestStderrCannotSteerTheTerminal(t *testing.T) {
 	fail(t, sh(`printf 'one\n\033]0;x\a\ttwo \377\r\n' >&2; exit 1`), "\"/bin/sh\": exit status 1: one\n?]0;x?\ttwo ?")
 }
 
+func TestStdoutCannotSteerTheTerminal(t *testing.T) {
+	fail(t, sh(`printf ' zone:2: \033[1mbad\302\233\377\n\n'; exit 1`), `"/bin/sh": exit status 1: zone:2: ?[1mbad??`)
+}
+
+func TestStdoutTail(t *testing.T) {
+	r, err := Run(t.Context(), sh("seq 100000; echo the end >&2; exit 1"))
+	if n := len(err.Error()); n > maxSaid+100 || n < maxSaid || !strings.HasSuffix(err.Error(), "\n100000\nthe end") {
+		t.Errorf("the error has %d bytes", n)
+	}
+	if !bytes.HasPrefix(r.Stdout, []byte("1\n2\n")) {
+		t.Errorf("stdout begins with %q", r.Stdout[:8])
+	}
+}
+
+// The checkers of zones say what is wrong, and where, on standard output.
+func TestCheckersWords(t *testing.T) {
+	zone := filepath.Join(t.TempDir(), "bad.zone")
+	text := "example.org. 60 IN SOA ns.example.org. h.example.org. 1 60 60 60 60\nexample.org. 60 IN NS ns.example.org.\nns 60 IN A 10.0.0\n"
+	if err := os.WriteFile(zone, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for words, argv := range map[string][]string{
+		"line 3 (invalid IPv4 address": {"kzonecheck", "-v", "-o", "example.org", zone},
+		"bad.zone:3: ":                 {"named-checkzone", "-i", "local", "example.org", zone},
+	} {
+		need.Program(t, argv[0])
+		if _, err := Run(t.Context(), Cmd{Argv: argv}); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("error is %v, want %q in it", err, words)
+		}
+	}
+}
+
+func TestEmptyCommand(t *testing.T) {
+	r, err := fail(t, Cmd{}, "there is no program to run: the command is empty")
+	if r.ExitCode != -1 || diag.KindOf(err) != diag.Failed {
+		t.Errorf("result is %+v", r)
+	}
+}
+
 func TestStderrTail(t *testing.T) {
 	r, err := Run(t.Context(), sh("seq 100000 >&2; echo the end >&2; exit 1"))
-	if len(r.Stderr) != maxStderr || !strings.HasSuffix(err.Error(), "\n100000\nthe end") {
+	if len(r.Stderr) != maxSaid || !strings.HasSuffix(err.Error(), "\n100000\nthe end") {
 		t.Errorf("%d bytes are kept; the error ends with %q", len(r.Stderr), r.Stderr[len(r.Stderr)-20:])
 	}
 }
@@ -287,6 +328,10 @@ func TestLeftBehindWithOutputOpen(t *testing.T) {
 		syscall.Kill(pid, syscall.SIGKILL)
 		ended(t, pid)
 	}
-	r, _ := fail(t, sh("sleep 1000 & echo $!; exit 4"), `"/bin/sh": exit status 4`)
-	syscall.Kill(printedPid(t, r), syscall.SIGKILL)
+	r, err := Run(t.Context(), sh("sleep 1000 & echo $!; exit 4"))
+	pid := printedPid(t, r)
+	syscall.Kill(pid, syscall.SIGKILL)
+	if want := fmt.Sprintf(`"/bin/sh": exit status 4: %d`, pid); err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
+	}
 }
