@@ -16,6 +16,10 @@ import (
 
 // Source is a directory that can be read from one or more places.
 type Source struct {
+	// OnProgress, unless nil, is called by Read now and then with the number of
+	// entries so far, which begins anew with each place.
+	OnProgress func(done int)
+
 	places  []place
 	plan    *plan
 	timeout time.Duration
@@ -98,7 +102,7 @@ func (s *Source) Read(ctx context.Context, network directory.Network) (*Result, 
 	r := &Result{}
 	passed, err := s.first(ctx, func(ctx context.Context, p place) error {
 		builder := directory.NewBuilder(network)
-		version, problems, err := p.read(ctx, s.plan, builder.Add)
+		version, problems, err := p.read(ctx, s.plan, s.counted(builder.Add))
 		if err != nil {
 			return err
 		}
@@ -114,6 +118,23 @@ func (s *Source) Read(ctx context.Context, network directory.Network) (*Result, 
 	}
 	r.Passed = passed
 	return r, nil
+}
+
+// progressStep is after how many entries OnProgress is called: dozens of times a second.
+const progressStep = 1 << 12
+
+// counted is add that calls OnProgress.
+func (s *Source) counted(add func(*directory.Record)) func(*directory.Record) {
+	if s.OnProgress == nil {
+		return add
+	}
+	done := 0
+	return func(r *directory.Record) {
+		add(r)
+		if done++; done%progressStep == 0 {
+			s.OnProgress(done)
+		}
+	}
 }
 
 // first calls use with each place until it succeeds, and returns why it did not before.
