@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -118,9 +119,9 @@ type Percent float64
 
 // UnmarshalText reads a number from 0 to 100 and a percent sign.
 func (p *Percent) UnmarshalText(text []byte) error {
-	var value float64
-	var rest string
-	if n, _ := fmt.Sscanf(string(text), "%g%s", &value, &rest); n != 2 || rest != "%" || value < 0 || value > 100 {
+	number, percent := strings.CutSuffix(string(text), "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if !percent || err != nil || !(value >= 0 && value <= 100) { // NaN is not
 		return fmt.Errorf("%q is not a percentage such as \"10%%\"", text)
 	}
 	*p = Percent(value)

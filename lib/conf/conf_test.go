@@ -90,3 +90,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestPercent(t *testing.T) {
+	for text, want := range map[string]Percent{"0%": 0, "10%": 10, "2.5%": 2.5, "100%": 100} {
+		var p Percent
+		if err := p.UnmarshalText([]byte(text)); err != nil || p != want {
+			t.Errorf("%q: %v, %v", text, p, err)
+		}
+	}
+	for _, text := range []string{"", "%", "10", "10 %", "10%%", "-1%", "100.1%", "NaN%", "nan%", "Inf%", "-Inf%", "1e999%", "x%"} {
+		p := Percent(7)
+		if err := p.UnmarshalText([]byte(text)); err == nil || p != 7 {
+			t.Errorf("%q is taken for %v", text, p)
+		}
+	}
+}
