@@ -56,11 +56,6 @@ func (f *File) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Seek sets where the next Write goes, as os.File.Seek does.
-func (f *File) Seek(offset int64, whence int) (int64, error) {
-	return f.tmp.Seek(offset, whence)
-}
-
 // Commit puts the file at its path and returns when it is safe on the disk. On
 // an error, a Write's included, the old file is still there; only if the very
 // last step failed, the sync of the directory, is it the new one.

@@ -98,25 +98,6 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-func TestSeek(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "map")
-	f, err := Create(path, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(f, "....body")
-	if _, err := f.Seek(0, 0); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(f, "head")
-	if err := f.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	if got := content(t, path); got != "headbody" {
-		t.Errorf("the path holds %q", got)
-	}
-}
-
 func TestAbort(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "map")
@@ -177,7 +158,7 @@ func TestOwner(t *testing.T) {
 	}
 	check()
 	put(t, staged, "newer", 0o600)
-	if err := SwapIn(staged, path); err != nil {
+	if err := swapIn(staged, path); err != nil {
 		t.Fatal(err)
 	}
 	check()
@@ -218,7 +199,7 @@ func TestTimeIsLaterInSeconds(t *testing.T) {
 			}
 		} else {
 			put(t, staged, data, 0o644)
-			if err := SwapIn(staged, path); err != nil {
+			if err := swapIn(staged, path); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -228,12 +209,24 @@ func TestTimeIsLaterInSeconds(t *testing.T) {
 	}
 }
 
-func TestSwapIn(t *testing.T) {
+// swapIn takes one file through all steps of a swap.
+func swapIn(staged, path string) error {
+	one := []Swap{{staged, path}}
+	if err := Prepare(one); err != nil {
+		return err
+	}
+	if err := one[0].Move(); err != nil {
+		return err
+	}
+	return SyncDirs(one)
+}
+
+func TestSwap(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	staged, path := filepath.Join(from, "staged"), filepath.Join(to, "map")
 	for i, mode := range []fs.FileMode{0o640, 0o604} { // the first one stays
 		put(t, staged, fmt.Sprint("new", i), mode)
-		if err := SwapIn(staged, path); err != nil {
+		if err := swapIn(staged, path); err != nil {
 			t.Fatal(err)
 		}
 		if got := content(t, path); got != fmt.Sprint("new", i) {
@@ -247,18 +240,18 @@ func TestSwapIn(t *testing.T) {
 	}
 }
 
-func TestSwapInErrors(t *testing.T) {
+func TestSwapErrors(t *testing.T) {
 	dir := t.TempDir()
 	path, staged := filepath.Join(dir, "map"), filepath.Join(dir, "staged")
 	put(t, path, "old", 0o644)
-	fails(t, SwapIn(staged, path), diag.CantCreate, path, fmt.Sprintf("cannot write PATH: opening %q: no such file or directory", staged))
+	fails(t, swapIn(staged, path), diag.CantCreate, path, fmt.Sprintf("cannot write PATH: opening %q: no such file or directory", staged))
 	if err := os.Mkdir(staged, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, SwapIn(staged, path), diag.CantCreate, path, fmt.Sprintf("cannot write PATH: %q is no regular file", staged))
+	fails(t, swapIn(staged, path), diag.CantCreate, path, fmt.Sprintf("cannot write PATH: %q is no regular file", staged))
 	put(t, filepath.Join(staged, "file"), "new", 0o644)
 	nowhere := filepath.Join(dir, "nowhere", "map")
-	fails(t, SwapIn(filepath.Join(staged, "file"), nowhere), diag.CantCreate, nowhere, "cannot write PATH: rename: no such file or directory")
+	fails(t, swapIn(filepath.Join(staged, "file"), nowhere), diag.CantCreate, nowhere, "cannot write PATH: rename: no such file or directory")
 	holdsOnly(t, staged, "file")
 	if got := content(t, path); got != "old" {
 		t.Errorf("the path holds %q", got)

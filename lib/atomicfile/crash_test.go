@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	}
 	var err error
 	if staged := os.Getenv("ATOMICFILE_STAGED"); staged != "" {
-		err = SwapIn(staged, path)
+		err = swapIn(staged, path)
 	} else {
 		_, err = WriteFile(path, []byte(newText), 0o644)
 	}
@@ -265,7 +265,7 @@ func TestOtherFileSystem(t *testing.T) {
 		staged, path := filepath.Join(t.TempDir(), "staged"), filepath.Join(dir, "map")
 		put(t, staged, newText, 0o644)
 		put(t, path, oldText, 0o644)
-		fails(t, SwapIn(staged, path), diag.CantCreate, path, "cannot write PATH: rename: invalid cross-device link")
+		fails(t, swapIn(staged, path), diag.CantCreate, path, "cannot write PATH: rename: invalid cross-device link")
 		if content(t, staged) != newText || content(t, path) != oldText {
 			t.Error("something moved")
 		}

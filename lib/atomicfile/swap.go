@@ -92,20 +92,6 @@ func SyncDirs(swaps []Swap) error {
 	return nil
 }
 
-// SwapIn moves one complete file to path and returns when it is safe on the
-// disk there. On an error the staged file is still where it was; only if the
-// very last step failed, a sync of a directory, is it moved.
-func SwapIn(staged, path string) error {
-	one := []Swap{{staged, path}}
-	if err := Prepare(one); err != nil {
-		return err
-	}
-	if err := one[0].Move(); err != nil {
-		return err
-	}
-	return SyncDirs(one)
-}
-
 // ready gives f the owner and mode of what is at path, or this mode, and syncs it.
 func ready(path string, f *os.File, mode fs.FileMode) error {
 	old, err := os.Lstat(path)

@@ -134,25 +134,6 @@ func TestFirstOfEqualKeysIsFound(t *testing.T) {
 	}
 }
 
-func TestPutBytes(t *testing.T) {
-	f, err := os.Create(filepath.Join(t.TempDir(), "t.cdb"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w, key := NewWriter(f), []byte("key1")
-	for _, digit := range "123" {
-		key[3] = byte(digit)
-		if err := w.PutBytes(key, key[3:]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	rows{"key1", "1", "key2", "2", "key3", "3"}.check(t, open(t, f.Name()))
-}
-
 func TestRowsCanStop(t *testing.T) {
 	n := 0
 	for _, err := range open(t, numbered(10).file(t)).Rows() {
@@ -194,11 +175,11 @@ func (s *sink) Write(b []byte) (int, error) {
 func TestTooLarge(t *testing.T) {
 	out := &sink{limit: 1 << 40}
 	w := NewWriter(out)
-	value := make([]byte, 8<<20)
+	value := strings.Repeat("\x00", 8<<20)
 	n := 0
 	var err error
 	for ; err == nil; n++ {
-		err = w.PutBytes(value[:1], value)
+		err = w.Put(value[:1], value)
 	}
 	if n != 512 || err != ErrTooLarge {
 		t.Errorf("row %d of 8 MiB: %v", n, err)

@@ -47,12 +47,7 @@ func NewWriter(file io.WriteSeeker) *Writer {
 // Put adds a row. A key must be put once only: a reader finds the first of
 // several rows and the others merely take room. The error is ErrTooLarge, after
 // which the rows put so far can still be closed, or that of the file.
-func (w *Writer) Put(key, value string) error { return put(w, key, value) }
-
-// PutBytes is Put for bytes, which it does not keep.
-func (w *Writer) PutBytes(key, value []byte) error { return put(w, key, value) }
-
-func put[T string | []byte](w *Writer, key, value T) error {
+func (w *Writer) Put(key, value string) error {
 	end := w.pos + 8 + uint64(len(key)) + uint64(len(value))
 	if end+16*(w.rows+1) > math.MaxUint32 {
 		return ErrTooLarge
@@ -107,7 +102,7 @@ func spread(slots []uint64, table []byte) []byte {
 	return table
 }
 
-func hash[T string | []byte](key T) uint32 {
+func hash(key string) uint32 {
 	h := uint32(5381)
 	for i := range len(key) {
 		h = (h<<5 + h) ^ uint32(key[i])
