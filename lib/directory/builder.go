@@ -29,11 +29,25 @@ func (n Network) Check() error {
 	return nil
 }
 
+// isContact says whether an address is, or would be, the contact address of a site.
+func (n Network) isContact(address string) bool {
+	_, domain, _ := strings.Cut(address, "@")
+	return n.ContactDomain != "" && domain == n.ContactDomain
+}
+
 // Problem is something in the directory that was left out, or is not as it should be.
 type Problem struct {
 	DNs    []string // the entries it is about
+	Keys   []string // the addresses, host names and other names it is about, as --explain takes them
 	Text   string
-	Notice bool // nothing was left out: it comes from the state of a node, not from a mistake
+	Notice bool // nothing was left out by mistake of an entry: it waits for a state or an admin to change
+}
+
+// IsAbout says whether the problem is about one of the keys, or about an entry that is called so.
+func (p Problem) IsAbout(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		return slices.Contains(p.Keys, key) || slices.ContainsFunc(p.DNs, func(dn string) bool { return isCalled(dn, key) })
+	})
 }
 
 func (p Problem) String() string {
@@ -83,7 +97,7 @@ func (b *Builder) Add(r *Record) {
 			b.nodeErr = errors.Join(b.nodeErr, fmt.Errorf("%s: the DN is longer than %d bytes", show(r.DN), maxDN))
 			return
 		}
-		b.report("the DN is longer than %d bytes; left out", string(r.DN[:maxDN]), maxDN)
+		b.report(string(r.DN[:maxDN]), nil, "the DN is longer than %d bytes; left out", maxDN)
 		return
 	}
 	e := &entry{Record: r, b: b}
@@ -103,8 +117,8 @@ func (b *Builder) Add(r *Record) {
 	}
 }
 
-func (b *Builder) report(format, dn string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: []string{dn}, Text: fmt.Sprintf(format, args...)})
+func (b *Builder) report(dn string, keys []string, format string, args ...any) {
+	b.problems = append(b.problems, Problem{DNs: []string{dn}, Keys: keys, Text: fmt.Sprintf(format, args...)})
 }
 
 // entry reads the fields of one record; the first field that makes it unusable is kept in err.
@@ -119,6 +133,17 @@ func (e *entry) fail(f Field, v []byte, err error) {
 	if e.err == nil {
 		e.err = fmt.Errorf("%s %s: %w", fieldNames[e.Kind][f], show(v), err)
 	}
+}
+
+// report reports what is wrong with the entry, or with some of its values.
+func (e *entry) report(values [][]byte, format string, args ...any) {
+	var keys []string
+	for _, v := range append(e.Values[0][:len(e.Values[0]):len(e.Values[0])], values...) { // the first field is the name
+		if len(v) <= maxLocal+1+maxHost {
+			keys = append(keys, lower(v))
+		}
+	}
+	e.b.report(e.name(), keys, format, args...)
 }
 
 // name is the DN as a string, made once.
@@ -160,12 +185,12 @@ func several[T any](e *entry, f Field, parse func([]byte) (T, error), cmp func(a
 	var out []T
 	for i, v := range e.Values[f] {
 		if i == maxValues {
-			e.b.report("%s has %d values; all after the first %d are left out", e.name(), fieldNames[e.Kind][f], len(e.Values[f]), maxValues)
+			e.report(nil, "%s has %d values; all after the first %d are left out", fieldNames[e.Kind][f], len(e.Values[f]), maxValues)
 			break
 		}
 		value, err := parse(v)
 		if err != nil {
-			e.b.report("%s %s: %v; the value is left out", e.name(), fieldNames[e.Kind][f], show(v), err)
+			e.report([][]byte{v}, "%s %s: %v; the value is left out", fieldNames[e.Kind][f], show(v), err)
 			continue
 		}
 		out = append(out, value)
@@ -180,7 +205,7 @@ const maxValues = 200
 // unusable reports the entry if a field made it so.
 func (e *entry) unusable() bool {
 	if e.err != nil {
-		e.b.report("%v; the %s is left out", e.name(), e.err, e.Kind)
+		e.report(nil, "%v; the %s is left out", e.err, e.Kind)
 	}
 	return e.err != nil
 }
@@ -245,7 +270,7 @@ func (b *Builder) addMailbox(e *entry) {
 	if e.unusable() {
 		return
 	}
-	m.Aliases = e.addresses(MailboxAliases)
+	m.Aliases = e.addresses(MailboxAliases, parseAddress)
 	m.DN, m.Address = shareDN(e, m.Address)
 	b.snap.Mailboxes = append(b.snap.Mailboxes, m)
 }
@@ -255,7 +280,7 @@ func (b *Builder) addForward(e *entry) {
 	if e.unusable() {
 		return
 	}
-	f.Targets = e.addresses(ForwardTargets)
+	f.Targets = e.addresses(ForwardTargets, e.b.target)
 	f.DN, f.Address = shareDN(e, f.Address)
 	b.snap.Forwards = append(b.snap.Forwards, f)
 }
@@ -287,7 +312,7 @@ func (b *Builder) addList(e *entry) {
 		return
 	}
 	l.Candidates = several(e, ListCandidates, parseLabel, strings.Compare)
-	l.Owners = e.addresses(ListOwners)
+	l.Owners = e.addresses(ListOwners, parseAddress)
 	l.DN, l.Address = shareDN(e, l.Address)
 	b.snap.Lists = append(b.snap.Lists, l)
 }
@@ -330,6 +355,16 @@ func (b *Builder) siteName(v []byte) (string, error) {
 	return name, nil
 }
 
+// target refuses contact addresses of sites: Postfix copies to a site's owner
+// what came for it by name, and drops what is only sent on to it.
+func (b *Builder) target(v []byte) (string, error) {
+	address, err := parseAddress(v)
+	if err == nil && b.network.isContact(address) {
+		return "", fmt.Errorf("nothing can be sent on to contact addresses of sites, which %s is kept for", show(b.network.ContactDomain))
+	}
+	return address, err
+}
+
 // parseBoxAddress leaves out "+": what follows it is a tag of the user's or a
 // command to a list, and is cut off before the mailbox or list is looked for.
 func parseBoxAddress(v []byte) (string, error) {
@@ -349,8 +384,8 @@ func shareDN(e *entry, address string) (dn, shared string) {
 }
 
 // addresses is several for mail addresses.
-func (e *entry) addresses(f Field) []string {
-	all := several(e, f, parseAddress, strings.Compare)
+func (e *entry) addresses(f Field, parse func([]byte) (string, error)) []string {
+	all := several(e, f, parse, strings.Compare)
 	for i := range all {
 		all[i] = keep(&e.b.text, all[i])
 	}

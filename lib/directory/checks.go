@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -16,40 +17,35 @@ func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	if b.nodeErr != nil {
 		return nil, b.problems, fmt.Errorf("%w: %w", ErrNode, b.nodeErr)
 	}
-	s.Domains = unique(b, "domain", s.Domains, func(d Domain) (string, string, int64) { return d.Name, d.DN, 0 })
+	s.Domains = unique(b, "domain", s.Domains, func(d Domain) (string, right) { return d.Name, right{d.DN, 0} }, byAge)
 	b.checkMailDomains()
-	s.Mailboxes = unique(b, "mailbox", s.Mailboxes, func(m Mailbox) (string, string, int64) { return m.Address, m.DN, m.created })
-	s.Forwards = unique(b, "forward", s.Forwards, func(f Forward) (string, string, int64) { return f.Address, f.DN, f.created })
-	s.Lists = unique(b, "list", s.Lists, func(l List) (string, string, int64) { return l.Address, l.DN, l.created })
+	s.Mailboxes = unique(b, "mailbox", s.Mailboxes, func(m Mailbox) (string, right) { return m.Address, m.right() }, byNameAndAge)
+	s.Forwards = unique(b, "forward", s.Forwards, func(f Forward) (string, right) { return f.Address, f.right() }, byAge)
+	s.Lists = unique(b, "list", s.Lists, func(l List) (string, right) { return l.Address, l.right() }, byAge)
 	b.checkClaims()
-	b.checkForwards()
 	b.checkLists()
 	b.checkSites()
 	b.checkPlacements()
 	return s, b.problems, nil
 }
 
-// unique sorts entries by name and keeps, of those with the same name, the one with the best right to it: the one
-// that is called so, which can be only one and is what Dovecot logs in by, else the one created first.
+// unique sorts entries by name and keeps, of those with the same name, the one with the best right to it.
 // It passes values, since pointers would put two entries on the heap for each comparison.
-func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn string, created int64)) []T {
+func unique[T any](b *Builder, kind string, entries []T, of func(T) (string, right), compare func(name string, x, y right) int) []T {
 	slices.SortFunc(entries, func(x, y T) int {
-		nameX, dnX, createdX := of(x)
-		nameY, dnY, createdY := of(y)
+		nameX, rightX := of(x)
+		nameY, rightY := of(y)
 		if c := strings.Compare(nameX, nameY); c != 0 {
 			return c
 		}
-		if x, y := isCalled(dnX, nameX), isCalled(dnY, nameY); x != y {
-			return map[bool]int{true: -1, false: 1}[x]
-		}
-		return compareRights(createdX, dnX, createdY, dnY)
+		return compare(nameX, rightX, rightY)
 	})
 	kept := entries[:0]
 	for i := range entries {
-		name, dn, _ := of(entries[i])
+		name, r := of(entries[i])
 		if len(kept) > 0 {
-			if first, firstDN, _ := of(kept[len(kept)-1]); first == name {
-				b.conflict("%s %s has two entries: %s keeps it, the other is left out", firstDN, dn, kind, show(name), show(firstDN))
+			if first, keeper := of(kept[len(kept)-1]); first == name {
+				b.conflict(name, keeper.dn, r.dn, "%s %s has two entries: %s keeps it, the other is left out", kind, show(name), show(keeper.dn))
 				continue
 			}
 		}
@@ -59,19 +55,38 @@ func unique[T any](b *Builder, kind string, entries []T, of func(T) (name, dn st
 	return kept
 }
 
+// byAge is compareRights, whatever the name.
+func byAge(_ string, x, y right) int { return compareRights(x, y) }
+
+// byNameAndAge puts the entry that is called so before all others: there can be
+// only one, and it is the one by which Dovecot logs in.
+func byNameAndAge(name string, x, y right) int {
+	calledX, calledY := isCalled(x.dn, name), isCalled(y.dn, name)
+	switch {
+	case calledX && !calledY:
+		return -1
+	case calledY && !calledX:
+		return 1
+	}
+	return compareRights(x, y)
+}
+
 // isCalled says whether name is the value of a DN's first part, and all of it.
+// Where the DN spells a character as an escape (RFC 4514 section 2.4), or has
+// space around the value, it does not match: the entry is then like any other.
 func isCalled(dn, name string) bool {
 	rdn, _, _ := strings.Cut(dn, ",")
 	_, value, _ := strings.Cut(rdn, "=")
 	return strings.EqualFold(value, name)
 }
 
-func (b *Builder) conflict(format, keeper, loser string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: []string{loser, keeper}, Text: fmt.Sprintf(format, args...)})
+// conflict reports that two entries claim a name.
+func (b *Builder) conflict(name, keeper, loser, format string, args ...any) {
+	b.problems = append(b.problems, Problem{DNs: []string{loser, keeper}, Keys: []string{name}, Text: fmt.Sprintf(format, args...)})
 }
 
-func (b *Builder) notice(dns []string, format string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: dns, Text: fmt.Sprintf(format, args...), Notice: true})
+func (b *Builder) notice(dns, keys []string, format string, args ...any) {
+	b.problems = append(b.problems, Problem{DNs: dns, Keys: keys, Text: fmt.Sprintf(format, args...), Notice: true})
 }
 
 // checkNodes refuses two nodes of one name or one VPN address: mail and logins would go to the wrong one.
@@ -103,7 +118,7 @@ func (b *Builder) checkMailDomains() {
 		}
 		p := strangers[domain]
 		if p == nil {
-			p = &Problem{Text: fmt.Sprintf("no domain entry says that mail for %s is taken here; addresses in it are left out", show(domain))}
+			p = &Problem{Keys: []string{domain}, Text: fmt.Sprintf("no domain entry says that mail for %s is taken here; addresses in it are left out", show(domain))}
 			if domain == b.network.ContactDomain {
 				p.Text = fmt.Sprintf("%s is kept for the contact addresses of sites; other addresses in it are left out", show(domain))
 			}
@@ -112,6 +127,7 @@ func (b *Builder) checkMailDomains() {
 		if len(p.DNs) == 0 || p.DNs[len(p.DNs)-1] != dn {
 			p.DNs = append(p.DNs, dn)
 		}
+		p.Keys = append(p.Keys, address)
 		return false
 	}
 	s.Mailboxes = slices.DeleteFunc(s.Mailboxes, func(m Mailbox) bool { return !known(m.Address, m.DN) })
@@ -121,54 +137,15 @@ func (b *Builder) checkMailDomains() {
 		m := &s.Mailboxes[i]
 		m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == m.Address || !known(a, m.DN) })
 	}
-	for _, domain := range sortedKeys(strangers) {
+	for _, domain := range slices.Sorted(maps.Keys(strangers)) {
 		b.problems = append(b.problems, *strangers[domain])
 	}
-}
-
-// checkClaims gives each address to one entry. An entry that does not get its own address goes first, with
-// all else that it claims, so that no alias is lost to it.
-func (b *Builder) checkClaims() {
-	s := &b.snap
-	s.Forwards = slices.DeleteFunc(s.Forwards, func(f Forward) bool {
-		m := find(s.Mailboxes, f.Address, func(m *Mailbox) string { return m.Address })
-		return m != nil && b.lost(f.Address, m.DN, f.DN)
-	})
-	s.Lists = slices.DeleteFunc(s.Lists, func(l List) bool {
-		m := find(s.Mailboxes, l.Address, func(m *Mailbox) string { return m.Address })
-		if m != nil {
-			return b.lost(l.Address, m.DN, l.DN)
-		}
-		f := find(s.Forwards, l.Address, func(f *Forward) string { return f.Address })
-		return f != nil && b.lost(l.Address, f.DN, l.DN)
-	})
-	claims := s.collectClaims()
-	s.claims = claims[:0]
-	for _, c := range claims {
-		if n := len(s.claims); n == 0 || s.claims[n-1].address != c.address {
-			s.claims = append(s.claims, c)
-			continue
-		}
-		keeper, _ := s.owner(s.claims[len(s.claims)-1])
-		loser, _ := s.owner(c)
-		b.lost(c.address, keeper, loser)
-		if c.use == UseAlias {
-			m := &s.Mailboxes[c.index]
-			m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == c.address })
-		}
-	}
-}
-
-// lost reports that keeper's entry has an address that loser's entry claims too.
-func (b *Builder) lost(address, keeper, loser string) bool {
-	b.conflict("address %s is claimed by both: %s keeps it", keeper, loser, show(address), show(keeper))
-	return true
 }
 
 // checkSites gives each host name to one site and leaves out contacts that cannot be reached.
 func (b *Builder) checkSites() {
 	s := &b.snap
-	s.Sites = unique(b, "site", s.Sites, func(x Site) (string, string, int64) { return x.Name, x.DN, x.created })
+	s.Sites = unique(b, "site", s.Sites, func(x Site) (string, right) { return x.Name, x.right() }, byAge)
 	owner := map[string]int{}
 	for i := range s.Sites {
 		owner[s.Sites[i].Name] = i
@@ -178,7 +155,7 @@ func (b *Builder) checkSites() {
 		byAge[i] = i
 	}
 	slices.SortFunc(byAge, func(i, j int) int {
-		return compareRights(s.Sites[i].created, s.Sites[i].DN, s.Sites[j].created, s.Sites[j].DN)
+		return compareRights(s.Sites[i].right(), s.Sites[j].right())
 	})
 	for _, i := range byAge {
 		site := &s.Sites[i]
@@ -188,7 +165,7 @@ func (b *Builder) checkSites() {
 				owner[alias] = i
 				return false
 			}
-			b.conflict("host name %s is claimed by both: %s keeps it", s.Sites[j].DN, site.DN, show(alias), show(s.Sites[j].DN))
+			b.conflict(alias, s.Sites[j].DN, site.DN, "host name %s is claimed by both: %s keeps it", show(alias), show(s.Sites[j].DN))
 			return true
 		})
 		b.checkContact(site)
@@ -200,76 +177,98 @@ func (b *Builder) checkContact(site *Site) {
 	if site.Contact == "" {
 		return
 	}
+	keys := []string{site.Name, site.Contact}
 	r, ok := b.snap.Resolve(site.Contact)
 	switch {
+	case b.network.isContact(site.Contact):
+		// Postfix makes no copy of a copy, and drops what is sent to a contact address itself.
+		b.report(site.DN, keys, "contact %s is a contact address itself; the site has no contact address", show(site.Contact))
 	case ok && r.Mailbox != nil && r.Mailbox.Status == Suspended:
-		b.notice([]string{site.DN}, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
+		b.notice([]string{site.DN}, keys, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
 	case !b.snap.exists(site.Contact):
-		b.report("contact %s does not exist here; the site has no contact address", site.DN, show(site.Contact))
+		b.report(site.DN, keys, "contact %s does not exist here; the site has no contact address", show(site.Contact))
 	default:
 		return
 	}
 	site.Contact = ""
 }
 
-// checkLists names the lists that cannot work as their entry says; their mail waits.
+// checkLists names the lists that cannot work as their entry says; nothing is left out, their mail waits.
 func (b *Builder) checkLists() {
 	for i := range b.snap.Lists {
 		l := &b.snap.Lists[i]
 		node := b.snap.Node(l.Node)
+		const waits = "its mail waits in the queue"
+		var text string
 		switch {
 		case l.Node == "":
-			b.report("list %s has no active node; its mail waits in the queue", l.DN, show(l.Address))
+			text = "has no active node; " + waits
 		case node == nil:
-			b.report("list %s is active on %s, which is no node; its mail waits in the queue", l.DN, show(l.Address), show(l.Node))
-		case !node.State.Serves():
-			b.notice([]string{l.DN}, "list %s is active on %s, which is %s; its mail waits in the queue until the list is moved", show(l.Address), show(l.Node), node.State)
+			text = fmt.Sprintf("is active on %s, which is no node; %s", show(l.Node), waits)
+		case !node.Roles.Has(Lists):
+			text = fmt.Sprintf("is active on %s, which has not the role lists; %s", show(l.Node), waits)
+		case b.snap.ListNode(l) == nil:
+			text = fmt.Sprintf("is active on %s, which is %s; %s until the list is moved", show(l.Node), node.State, waits)
 		case len(l.Candidates) > 0 && !slices.Contains(l.Candidates, l.Node):
-			b.report("list %s is active on %s, which is not among its candidates %v", l.DN, show(l.Address), show(l.Node), l.Candidates)
+			text = fmt.Sprintf("is active on %s, which is not among its candidates %v", show(l.Node), l.Candidates)
+		default:
+			continue
 		}
+		b.notice([]string{l.DN}, []string{l.Address}, "list %s %s", show(l.Address), text)
 	}
 }
+
+// lodgers are the entries that have one placement.
+type lodgers struct{ mailboxes, sites []string }
 
 // checkPlacements collects the placements in use and reports those that lead nowhere, once each.
 func (b *Builder) checkPlacements() {
 	s := &b.snap
-	users := map[*Placement][]string{}
-	use := func(p *Placement, dn string) {
-		if p == nil {
-			return
+	users := map[*Placement]*lodgers{}
+	of := func(p *Placement) *lodgers {
+		if users[p] == nil {
+			users[p] = &lodgers{}
 		}
-		// maxNamed+1 names are enough to say "and more" without holding a million.
-		if dns := users[p]; len(dns) <= maxNamed {
-			users[p] = append(dns, dn)
+		return users[p]
+	}
+	// maxNamed+1 names are enough to say "and more" without holding a million.
+	use := func(dns *[]string, dn string) {
+		if len(*dns) <= maxNamed {
+			*dns = append(*dns, dn)
 		}
 	}
 	for i := range s.Mailboxes {
-		use(s.Mailboxes[i].Placement, s.Mailboxes[i].DN)
+		use(&of(s.Mailboxes[i].Placement).mailboxes, s.Mailboxes[i].DN)
 	}
 	for i := range s.Sites {
-		use(s.Sites[i].Placement, s.Sites[i].DN)
+		if p := s.Sites[i].Placement; p != nil {
+			use(&of(p).sites, s.Sites[i].DN)
+		}
 	}
-	for p := range users {
-		s.placements = append(s.placements, p)
-	}
-	slices.SortFunc(s.placements, func(p, q *Placement) int { return strings.Compare(p.Name, q.Name) })
+	s.placements = slices.SortedFunc(maps.Keys(users), func(p, q *Placement) int { return strings.Compare(p.Name, q.Name) })
 	for _, p := range s.placements {
-		for _, name := range p.Nodes {
-			if s.Node(name) == nil {
-				b.problems = append(b.problems, Problem{DNs: users[p], Text: fmt.Sprintf("placement %s names %s, which is no node; it is passed over", show(p.Name), show(name))})
-			}
-		}
-		if s.ActiveNode(p) == nil {
-			b.notice(users[p], "placement %s has no node that serves; mail waits in the queue, logins and visitors are told to come back", show(p.Name))
-		}
+		b.checkPlacement(p, users[p])
 	}
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// checkPlacement reports what is wrong with one placement. Roles do not decide
+// which node is active: there is one order for a user's mail and sites alike.
+func (b *Builder) checkPlacement(p *Placement, users *lodgers) {
+	all := slices.Concat(users.mailboxes, users.sites)
+	for _, name := range p.Nodes {
+		node, keys := b.snap.Node(name), []string{p.Name, name}
+		if node == nil {
+			b.problems = append(b.problems, Problem{DNs: all, Keys: keys, Text: fmt.Sprintf("placement %s names %s, which is no node; it is passed over", show(p.Name), show(name))})
+			continue
+		}
+		if len(users.mailboxes) > 0 && !node.Roles.Has(IMAP) {
+			b.notice(users.mailboxes, keys, "placement %s of mailboxes names %s, which has not the role imap; mail waits and logins fail while it is the active node", show(p.Name), show(name))
+		}
+		if len(users.sites) > 0 && !node.Roles.Has(Web) {
+			b.notice(users.sites, keys, "placement %s of sites names %s, which has not the role web; visitors get an error while it is the active node", show(p.Name), show(name))
+		}
 	}
-	slices.Sort(keys)
-	return keys
+	if b.snap.ActiveNode(p) == nil {
+		b.notice(all, []string{p.Name}, "placement %s has no node that serves; mail waits in the queue, logins and visitors are told to come back", show(p.Name))
+	}
 }

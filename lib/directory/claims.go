@@ -8,15 +8,16 @@ import (
 )
 
 // What an address is to the entry that claims it. Where two entries claim one
-// address, the smaller constant wins, then the entry that was created first,
-// then the smaller DN: nobody can take an address from its owner by adding it
-// to an entry of their own.
+// address, the smaller constant wins, then the entry with the better right (see
+// compareRights): nobody can take an address from its owner by adding it to an
+// entry of their own. A list goes before a forward, so that which lists stand
+// does not hang on which forwards do.
 type Use uint8
 
 const (
 	UseMailbox Use = iota // a mailbox's own address
-	UseForward
 	UseList
+	UseForward
 	UseService // an address that a list manager answers on, such as news-request@
 	UseAlias   // a mailbox's further address
 )
@@ -69,11 +70,18 @@ func (s *Snapshot) Recipients() iter.Seq[Recipient] {
 
 // Recipient is who answers for an address; ok is false if nobody does.
 func (s *Snapshot) Recipient(address string) (r Recipient, ok bool) {
-	c := find(s.claims, address, func(c *claim) string { return c.address })
-	if c == nil {
-		return r, false
+	i, _ := slices.BinarySearchFunc(s.claims, address, func(c claim, address string) int { return strings.Compare(c.address, address) })
+	for ; i < len(s.claims) && s.claims[i].address == address; i++ {
+		if c := &s.claims[i]; s.answers(c) {
+			return s.recipient(c), true
+		}
 	}
-	return s.recipient(c), true
+	return r, false
+}
+
+// answers is false for the claim of a forward that has no target left.
+func (s *Snapshot) answers(c *claim) bool {
+	return c.use != UseForward || len(s.Forwards[c.index].Targets) > 0
 }
 
 func (s *Snapshot) recipient(c *claim) Recipient {
@@ -89,15 +97,15 @@ func (s *Snapshot) recipient(c *claim) Recipient {
 	return r
 }
 
-// owner is the DN of the entry behind a claim and when it was created.
-func (s *Snapshot) owner(c claim) (dn string, created int64) {
+// owner is the right of the entry behind a claim.
+func (s *Snapshot) owner(c claim) right {
 	switch r := s.recipient(&c); {
 	case r.Mailbox != nil:
-		return r.Mailbox.DN, r.Mailbox.created
+		return r.Mailbox.right()
 	case r.Forward != nil:
-		return r.Forward.DN, r.Forward.created
+		return r.Forward.right()
 	default:
-		return r.List.DN, r.List.created
+		return r.List.right()
 	}
 }
 
@@ -138,17 +146,79 @@ func (s *Snapshot) compareClaims(a, b claim) int {
 	if a.use != b.use {
 		return cmp.Compare(a.use, b.use)
 	}
-	dnA, createdA := s.owner(a)
-	dnB, createdB := s.owner(b)
-	return compareRights(createdA, dnA, createdB, dnB)
+	return compareRights(s.owner(a), s.owner(b))
 }
+
+// right is what the claim of an entry to a name rests on.
+type right struct {
+	dn      string
+	created int64 // seconds since 1970; 0 if not known
+}
+
+func (m *Mailbox) right() right { return right{m.DN, m.created} }
+func (f *Forward) right() right { return right{f.DN, f.created} }
+func (l *List) right() right    { return right{l.DN, l.created} }
+func (s *Site) right() right    { return right{s.DN, s.created} }
 
 // compareRights is negative if the first of two entries has the better right to
 // a name that both claim: it was created earlier, or that is not known of the other.
-func compareRights(createdA int64, dnA string, createdB int64, dnB string) int {
-	if createdA != createdB {
+func compareRights(a, b right) int {
+	if a.created != b.created {
 		// 0 is not known, and becomes the largest.
-		return cmp.Compare(uint64(createdA)-1, uint64(createdB)-1)
+		return cmp.Compare(uint64(a.created)-1, uint64(b.created)-1)
 	}
-	return strings.Compare(dnA, dnB)
+	return strings.Compare(a.dn, b.dn)
+}
+
+// checkClaims gives each address to one entry. Lists and forwards that lose
+// their own address go first, then forwards without a target, with all else
+// that they claim, so that no alias is lost to them.
+func (b *Builder) checkClaims() {
+	s := &b.snap
+	s.Lists = slices.DeleteFunc(s.Lists, func(l List) bool {
+		return b.reportTaken(l.Address, s.mailboxDN(l.Address), l.DN)
+	})
+	s.Forwards = slices.DeleteFunc(s.Forwards, func(f Forward) bool {
+		return b.reportTaken(f.Address, cmp.Or(s.mailboxDN(f.Address), s.listDN(f.Address)), f.DN)
+	})
+	s.claims = s.collectClaims()
+	b.checkForwards()
+	kept := s.claims[:0]
+	for _, c := range s.claims {
+		if n := len(kept); n == 0 || kept[n-1].address != c.address {
+			kept = append(kept, c)
+			continue
+		}
+		b.reportTaken(c.address, s.owner(kept[len(kept)-1]).dn, s.owner(c).dn)
+		if c.use == UseAlias {
+			m := &s.Mailboxes[c.index]
+			m.Aliases = slices.DeleteFunc(m.Aliases, func(a string) bool { return a == c.address })
+		}
+	}
+	s.claims = kept
+}
+
+// mailboxDN is the DN of the mailbox with this address of its own, or "".
+func (s *Snapshot) mailboxDN(address string) string {
+	if m := find(s.Mailboxes, address, func(m *Mailbox) string { return m.Address }); m != nil {
+		return m.DN
+	}
+	return ""
+}
+
+// listDN is mailboxDN for lists.
+func (s *Snapshot) listDN(address string) string {
+	if l := find(s.Lists, address, func(l *List) string { return l.Address }); l != nil {
+		return l.DN
+	}
+	return ""
+}
+
+// reportTaken reports that keeper has an address which loser claims too, and
+// is false where no entry keeps it.
+func (b *Builder) reportTaken(address, keeper, loser string) bool {
+	if keeper != "" {
+		b.conflict(address, keeper, loser, "address %s is claimed by both: %s keeps it", show(address), show(keeper))
+	}
+	return keeper != ""
 }

@@ -249,47 +249,6 @@ func TestOnlyOwnDomainsAreTaken(t *testing.T) {
 	wantProblem(t, problems, `"cn=b"`, `"contact.example.net" is kept for the contact addresses`)
 }
 
-func TestForwardLoops(t *testing.T) {
-	c := newCollective(t)
-	forward := func(name string, targets ...string) {
-		fields := []string{"address=" + name + "@example.org"}
-		for _, target := range targets {
-			fields = append(fields, "target="+target)
-		}
-		c.add("forward", "cn="+name, fields...)
-	}
-	c.mailbox("cn=alice", "alice@example.org")
-	forward("self", "self@example.org", "alice@example.org")
-	forward("tag", "tag+x@example.org", "alice@example.org")
-	forward("ping", "pong@example.org")
-	forward("pong", "ping@example.org")
-	forward("x", "y@example.org", "far@far.example")
-	forward("y", "z@example.org")
-	forward("z", "x@example.org", "alice@example.org")
-	forward("intoring", "x@example.org")
-	forward("nowhere", "nobody@example.org")
-	forward("viagone", "nowhere@example.org", "ping@example.org")
-	s, problems := c.snapshot()
-	got := map[string]string{}
-	for _, f := range s.Forwards {
-		got[strings.TrimSuffix(f.Address, "@example.org")] = strings.Join(f.Targets, " ")
-	}
-	want := map[string]string{
-		"self": "alice@example.org", "tag": "alice@example.org", "x": "far@far.example", "z": "alice@example.org", "intoring": "x@example.org",
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("forwards %v, want %v", got, want)
-	}
-	wantProblem(t, problems, `"cn=ping", "cn=pong"`, "leads back to itself")
-	wantProblem(t, problems, `"cn=nowhere": target`, "does not exist here")
-	wantProblem(t, problems, `"cn=viagone": forward`, "no target that can be reached")
-	for _, gone := range []string{"ping", "pong", "y", "nowhere", "viagone"} {
-		if _, ok := s.Recipient(gone + "@example.org"); ok {
-			t.Errorf("%s is alive", gone)
-		}
-	}
-}
-
 func TestPlacementsThatLeadNowhere(t *testing.T) {
 	c := newCollective(t)
 	c.add("node", "cn=n4", "name=n4", "state=out", "vpn-address=10.77.0.4", "role=imap")
@@ -329,6 +288,72 @@ func TestLists(t *testing.T) {
 	}
 	if _, ok := s.Recipient("none-subscribe@example.org"); ok {
 		t.Error("mlmmj answers on list+subscribe, not on list-subscribe")
+	}
+}
+
+// What is as its entry says, and only has to wait, does not make a run partial.
+func TestListsLeaveNothingOut(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn=n4", "name=n4", "state=up", "vpn-address=10.77.0.4", "role=imap")
+	c.add("list", "cn=none", "address=none@example.org")
+	c.add("list", "cn=far", "address=far@example.org", "node=n3", "candidate=n1")
+	c.add("list", "cn=roleless", "address=roleless@example.org", "node=n4")
+	s, problems, err := c.b.Snapshot()
+	if err != nil || len(problems) != 3 {
+		t.Fatal(problems, err)
+	}
+	for _, p := range problems {
+		if !p.Notice {
+			t.Errorf("not a notice: %s", p)
+		}
+	}
+	r, _ := s.Recipient("roleless@example.org")
+	if s.ListNode(r.List) != nil || !strings.Contains(problems[2].Text, `"n4", which has not the role lists; its mail waits`) {
+		t.Errorf("%s", problems[2])
+	}
+}
+
+// A placement may hold mailboxes and sites, and is reported once for each that a node is not made for.
+func TestPlacementsOnNodesWithoutTheRole(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn=n4", "name=n4", "state=up", "vpn-address=10.77.0.4", "role=mx")
+	for i := range 9 {
+		c.add("mailbox", fmt.Sprintf("cn=u%d", i), fmt.Sprintf("address=u%d@example.org", i), "placement=n1_n4")
+	}
+	c.add("site", "cn=s", "name=s.example.org", "placement=n1_n4")
+	s, problems := c.snapshot()
+	wantProblem(t, problems, `"cn=u0", "cn=u1", "cn=u2" and 1 more: placement "n1_n4" of mailboxes names "n4", which has not the role imap`)
+	wantProblem(t, problems, `"cn=s": placement "n1_n4" of sites names "n4", which has not the role web`)
+	if len(problems) != 2 || len(s.Mailboxes) != 9 {
+		t.Errorf("%d mailboxes, problems %q", len(s.Mailboxes), problems)
+	}
+}
+
+// --explain asks for the problems of a name: never those of one that only holds it.
+func TestProblemsAreAboutNames(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("cn=1", "xnoor@example.org", "status=asleep")
+	c.mailbox("cn=2", "Noor@example.org", "alias=n oor@example.org")
+	for i := range 5 {
+		c.mailbox(fmt.Sprintf("cn=far%d", i), fmt.Sprintf("far%d@typo.example", i))
+	}
+	c.add("list", "rplanAddress=nolist@example.org,ou=l", "address=no list@example.org")
+	_, problems, err := c.b.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"noor@example.org": "n oor@", "xnoor@example.org": "asleep", "far4@typo.example": "no domain entry", "nolist@example.org": "no list@", "example.org": "", "oor@example.org": "",
+	} {
+		var texts []string
+		for _, p := range problems {
+			if p.IsAbout("another", key) {
+				texts = append(texts, p.Text)
+			}
+		}
+		if want == "" && texts != nil || want != "" && (len(texts) != 1 || !strings.Contains(texts[0], want)) {
+			t.Errorf("%s: %q, want one with %q", key, texts, want)
+		}
 	}
 }
 

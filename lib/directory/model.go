@@ -109,8 +109,6 @@ const (
 
 var statusNames = []string{"active", "suspended"}
 
-func (s Status) String() string { return statusNames[s] }
-
 // Delivery says how many nodes get a copy of each message for a mailbox.
 type Delivery uint8
 
@@ -232,6 +230,14 @@ func (s *Snapshot) StateOf(name string) (state State, known bool) {
 
 // ActiveNode is the node that serves a placement now, or nil if none does.
 func (s *Snapshot) ActiveNode(p *Placement) *Node { return s.Node(p.Active(s.StateOf)) }
+
+// ListNode is the node that runs a list now, or nil if none does.
+func (s *Snapshot) ListNode(l *List) *Node {
+	if n := s.Node(l.Node); n != nil && n.Roles.Has(Lists) && n.State.Serves() {
+		return n
+	}
+	return nil
+}
 
 // Live are the nodes that a set of addresses for a role names: those that are
 // up; if none is, those that still serve; if none does, all that are not

@@ -30,6 +30,7 @@ type changeReport struct {
 
 type problem struct {
 	DNs    []string `json:"dns"`
+	Keys   []string `json:"-"`
 	Text   string   `json:"text"`
 	Notice bool     `json:"notice"` // nothing was left out
 }
