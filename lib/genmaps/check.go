@@ -38,7 +38,7 @@ func (l *live) command(ctx context.Context, argv []string) error {
 
 // check hands the staged files of every service that changes to its own checker.
 func (l *live) check(ctx context.Context, p *plan) error {
-	for _, service := range keys(l.made) {
+	for _, service := range p.services {
 		files := p.of(service)
 		argv := l.settings.Check[service]
 		if len(files) == 0 || len(argv) == 0 {
@@ -60,9 +60,10 @@ func (l *live) check(ctx context.Context, p *plan) error {
 			l.warn(fmt.Sprintf("%s's maps are not checked: %v", service, err))
 		case errors.Is(err, exec.ErrNotFound):
 			return diag.Unavailable.Errorf("%s's new maps cannot be checked, nothing was changed: %w", service, err).
-				WithHint("to publish without a check, set genmaps.check.%s = []", service)
+				WithHint("install %s first, or publish the others with --only SERVICE; genmaps.check.%s = [] is to do without", service, service)
 		default:
-			return diag.Refused.Errorf("%s's checker refuses the new maps, nothing was changed: %w", service, err)
+			return diag.Refused.Errorf("%s's checker refuses the new maps, nothing was changed: %w", service, err).
+				WithHint("mend that; until then --only SERVICE publishes the maps of the other services")
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func TestRefusedByTheChecker(t *testing.T) {
 		"dns": func(c *collective) string {
 			os.MkdirAll(c.path("zones"), 0o755)
 			c.write("zones/example.org", "www IN A not-an-address\n")
-			return "example.org"
+			return "invalid address"
 		},
 		"dovecot": func(c *collective) string {
 			c.config += "[genmaps.check]\ndovecot = [\"doveconf\", \"-n\", \"-c\", \"{maps}/absent.conf\"]\n"

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,7 +140,7 @@ func differing(a, b map[string]string) (names []string) {
 	for name := range b {
 		all[name] = true
 	}
-	for _, name := range keys(all) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		was, inA := a[name]
 		is, inB := b[name]
 		if inA != inB || was != is {

@@ -12,7 +12,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -59,6 +61,7 @@ type runner struct {
 	inputs string
 	local  render.Local
 	state  *state
+	live   *live
 	report report
 }
 
@@ -84,25 +87,14 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 		}
 		defer held.Release()
 	}
-	if err := r.run(ctx); err != nil {
+	err = r.run(ctx)
+	if r.JSON && r.report.Version != "" {
+		err = errors.Join(err, env.PrintJSON(&r.report))
+	}
+	if err != nil {
 		return err
 	}
 	return r.finish()
-}
-
-// makeRoot makes the maps directory, which every service passes through.
-func makeRoot(maps string) error {
-	if _, err := os.Stat(maps); err == nil {
-		return nil
-	}
-	err := os.MkdirAll(maps, 0o755)
-	if err == nil {
-		err = os.Chmod(maps, 0o755) // whatever the umask
-	}
-	if err != nil {
-		return diag.CantCreate.Errorf("making the maps directory: %w", err)
-	}
-	return nil
 }
 
 func newRunner(env *app.Env, o Options) (*runner, error) {
@@ -139,7 +131,16 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 			return nil, diag.Usage.Errorf("--only %q: no such service", service).WithHint("the services are %s", strings.Join(services(), ", "))
 		}
 	}
-	r.report.Node = r.Node
+	if live, err := filepath.EvalSymlinks(config.genmaps.Output); o.Output != "" && err == nil {
+		if given, err := filepath.EvalSymlinks(r.maps); err == nil && given == live {
+			return nil, diag.Usage.Errorf("--output %q is the directory of the maps in use, whose services would not be told", o.Output).
+				WithHint("leave --output out to publish, or name another directory")
+		}
+	}
+	if o.JSON && o.Diff {
+		return nil, diag.Usage.Errorf("--json and --diff cannot both be on standard output").WithHint("choose one")
+	}
+	r.report = report{Node: r.Node, Changes: []changeReport{}, Removed: []string{}, Problems: []problem{}}
 	return r, nil
 }
 
@@ -151,7 +152,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	if r.state.Node != "" && r.state.Node != r.Node {
 		return diag.Refused.Errorf("%q holds the maps of node %q, not of %q", r.maps, r.state.Node, r.Node).
-			WithHint("name another directory with --output, or remove this one")
+			WithHint("name another directory with --output; if this node has a new name, remove %s", statePath(r.maps))
 	}
 	r.state.Node = r.Node
 	if r.local, err = readLocal(&r.config.genmaps); err != nil {
@@ -160,6 +161,20 @@ func (r *runner) run(ctx context.Context) error {
 	if r.inputs, err = r.digest(); err != nil {
 		return err
 	}
+	r.live = &live{
+		settings: &r.config.genmaps, state: r.state, inputs: r.inputs,
+		preview: r.Output != "", quiet: r.Output != "" || r.NoReload || r.DryRun, warn: r.note, step: r.stepping(),
+	}
+	err = r.make(ctx)
+	if ctx.Err() == nil {
+		// What an earlier run could not tell does not wait for this one's success.
+		err = errors.Join(err, r.live.reload(context.WithoutCancel(ctx), r.maps))
+	}
+	return err
+}
+
+// make reads, renders and publishes, unless nothing changed.
+func (r *runner) make(ctx context.Context) error {
 	if unchanged, err := r.unchanged(ctx); unchanged || err != nil {
 		return err
 	}
@@ -167,11 +182,11 @@ func (r *runner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, made, err := r.render(snapshot)
+	services, files, err := r.render(snapshot)
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, files, made)
+	return r.publish(ctx, services, files)
 }
 
 // digest is over all that shapes the maps beside the directory: settings, what is on this node, this program.
@@ -189,12 +204,15 @@ func (r *runner) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// selected are the services that the node needed at the last run, or those that --only names.
+// selected are the services that the node needed at the last run, of those that --only names.
 func (r *runner) selected() []string {
-	if len(r.Only) > 0 {
-		return r.Only
+	var selected []string
+	for _, service := range r.state.Wanted {
+		if len(r.Only) == 0 || slices.Contains(r.Only, service) {
+			selected = append(selected, service)
+		}
 	}
-	return r.state.Wanted
+	return selected
 }
 
 // unchanged asks the directory for its version only, and refuses one that is older than what is published.
@@ -211,17 +229,23 @@ func (r *runner) unchanged(ctx context.Context) (bool, error) {
 	if !current {
 		return false, r.checkAge(version)
 	}
-	r.report.Unchanged = true
-	r.report.Version = version
+	r.report.Unchanged, r.report.Version = true, version
+	if r.DryRun && !r.JSON && !r.Diff {
+		fmt.Fprintln(r.env.Stdout, nothingToDo)
+	}
 	return true, nil
 }
 
-// checkAge refuses a replica that has less than the one the published maps came from.
+// checkAge refuses a replica that has less than the one the published maps came from, or does not say what it has.
 func (r *runner) checkAge(version source.Version) error {
 	if r.AllowOlder {
 		return nil
 	}
-	for _, service := range keys(r.state.Services) {
+	if version == "" {
+		return diag.TryAgain.Errorf("the directory does not say what it is at (contextCSN); nothing was changed").
+			WithHint("a new replica says so once it has everything; any other needs the overlay syncprov; --allow-older reads it all the same")
+	}
+	for _, service := range slices.Sorted(maps.Keys(r.state.Services)) {
 		if was := r.state.Services[service].Version; version.Older(was) {
 			return diag.Refused.Errorf("the directory went backwards: it is at %s, the maps in use were made from %s; nothing was changed", version, was).
 				WithHint("was the server restored from a backup? wait until it has caught up, or run once with --allow-older")
@@ -244,22 +268,20 @@ func (r *runner) read(ctx context.Context) (*directory.Snapshot, error) {
 	r.report.Version = result.Version
 	r.report.URL = result.URL
 	r.report.addProblems(result.Problems)
-	for _, p := range r.report.shownProblems() {
-		fmt.Fprintf(r.env.Stderr, "warning: %s\n", p)
+	for _, line := range r.report.shownProblems() {
+		fmt.Fprintln(r.env.Stderr, line)
 	}
 	return result.Snapshot, checkNotEmpty(result.Snapshot)
 }
 
-// render makes the files of the selected services, and what the state will say of each.
-func (r *runner) render(s *directory.Snapshot) ([]render.File, map[string]serviceState, error) {
+// render makes the files of the selected services.
+func (r *runner) render(s *directory.Snapshot) (services []string, files []render.File, err error) {
 	self := s.Node(r.Node)
 	if self == nil {
 		return nil, nil, diag.Config.Errorf("the directory has no node %q; its nodes are %s", r.Node, strings.Join(s.NodeNames(), ", ")).
 			WithHint("set node in rplan.toml, or name one with --node")
 	}
 	in := &render.Input{Snapshot: s, Self: self, Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps}
-	var files []render.File
-	made := map[string]serviceState{}
 	r.state.Wanted = nil
 	for _, renderer := range render.For(self.Roles) {
 		r.state.Wanted = append(r.state.Wanted, renderer.Service)
@@ -267,22 +289,35 @@ func (r *runner) render(s *directory.Snapshot) ([]render.File, map[string]servic
 			continue
 		}
 		files = append(files, renderer.Files(in)...)
-		made[renderer.Service] = serviceState{Version: r.report.Version, Inputs: r.inputs, Problems: len(r.report.Problems)}
+		services = append(services, renderer.Service)
 	}
-	if len(made) == 0 {
+	r.dropUnwanted()
+	if len(services) == 0 {
 		return nil, nil, diag.Config.Errorf("node %q has the roles %q, which need none of the maps that were asked for", r.Node, self.Roles)
 	}
-	return files, made, nil
+	return services, files, nil
 }
 
-func (r *runner) publish(ctx context.Context, files []render.File, made map[string]serviceState) error {
+// dropUnwanted forgets services for which the node has no role any more. Their
+// maps stay: the server may still run, and must not find its tables gone.
+func (r *runner) dropUnwanted() {
+	for _, service := range slices.Sorted(maps.Keys(r.state.Services)) {
+		if !slices.Contains(r.state.Wanted, service) {
+			delete(r.state.Services, service)
+			r.note(fmt.Sprintf("node %q has no role for %s any more: the maps in %q are not kept up; stop the server and remove them",
+				r.Node, service, filepath.Join(r.maps, service)))
+		}
+	}
+}
+
+func (r *runner) publish(ctx context.Context, services []string, files []render.File) error {
 	out := bufio.NewWriter(r.env.Stdout)
 	defer out.Flush()
-	planner := planner{maps: r.maps, before: r.state, now: r.env.Now()}
+	planner := planner{maps: r.maps, before: r.state, force: r.Force, now: r.env.Now()}
 	if r.Diff {
 		planner.show = diffPrinter(out, r.maps)
 	}
-	p, err := planner.plan(files)
+	p, err := planner.plan(services, files)
 	if err != nil {
 		return err
 	}
@@ -292,7 +327,8 @@ func (r *runner) publish(ctx context.Context, files []render.File, made map[stri
 			return err
 		}
 	}
-	var to publisher = &live{settings: &r.config.genmaps, state: r.state, made: made, preview: r.Output != "", quiet: r.Output != "" || r.NoReload, warn: r.note, step: r.stepping()}
+	r.live.version = r.report.Version
+	var to publisher = r.live
 	if r.DryRun {
 		to = dry{out: out, quiet: r.JSON || r.Diff}
 	}
@@ -316,11 +352,7 @@ func (r *runner) note(text string) { fmt.Fprintf(r.env.Stderr, "note: %s\n", tex
 
 // finish says what was done, where that was asked for, and whether something was left out.
 func (r *runner) finish() error {
-	if r.JSON {
-		if err := r.env.PrintJSON(&r.report); err != nil {
-			return err
-		}
-	} else if r.Verbose {
+	if r.Verbose && !r.JSON {
 		fmt.Fprintln(r.env.Stderr, r.report.summary())
 	}
 	if n := r.report.leftOut(); n > 0 {

@@ -15,6 +15,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/mapfile"
 	"rplan/lib/genmaps/render"
+	"rplan/tests/need"
 )
 
 func TestFirstRunThenNothingToDo(t *testing.T) {
@@ -38,8 +39,13 @@ func TestFirstRunThenNothingToDo(t *testing.T) {
 	o.Force = true
 	stdout, _ = c.mustRun(o)
 	r = report{}
-	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Unchanged || len(r.Changes) != 0 {
-		t.Errorf("a forced run finds the same maps different: %v: %s", err, stdout)
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.Unchanged || len(r.Changes) != len(first) {
+		t.Errorf("a forced run does not make every file: %v: %s", err, stdout)
+	}
+	for _, change := range r.Changes {
+		if !change.None() {
+			t.Errorf("a forced run finds %s different", change.File)
+		}
 	}
 }
 
@@ -183,17 +189,224 @@ func TestLossesThatAreAllowed(t *testing.T) {
 		before, removed int
 		refused         bool
 	}{{5, 5, false}, {20, 9, false}, {20, 10, true}, {1000, 100, false}, {1000, 101, true}} {
-		p := &plan{changes: []*change{{
-			File:       render.File{Service: "postfix", Name: "m", Format: render.CDB, Guarded: true},
-			Difference: mapfile.Difference{Total: n.before - n.removed, Removed: n.removed},
-		}}}
+		c := &change{File: render.File{Service: "postfix", Name: "m", Format: render.CDB, Guarded: true}, loss: loss{of: n.before, count: n.removed}}
+		p := &plan{changes: []*change{c}}
 		if err := checkLosses(p, &s); (err != nil) != n.refused {
 			t.Errorf("%+v: %v", n, err)
 		}
-		p.changes[0].Guarded = false
+		c.Guarded = false
 		if err := checkLosses(p, &s); err != nil {
 			t.Errorf("an unguarded map: %v", err)
 		}
+		p.zones = c.loss
+		if err := checkLosses(p, &s); (err != nil) != n.refused {
+			t.Errorf("%+v as zones: %v", n, err)
+		}
+	}
+}
+
+// A DNS node that cannot see the domains, or the sites, does not take them out of the zones.
+func TestZonesAreGuarded(t *testing.T) {
+	build := func() *collective {
+		c := newCollective(t)
+		for i := range 30 {
+			c.ldif += fmt.Sprintf("dn: rplanDomainName=d%d.example,ou=domains,dc=example\nobjectClass: rplanDomain\nrplanDomainName: d%d.example\n\n", i, i)
+			c.ldif += fmt.Sprintf("dn: rplanSiteName=www.d%d.example,ou=sites,dc=example\nobjectClass: rplanSite\nrplanSiteName: www.d%d.example\nrplanSiteMode: everywhere\n\n", i, i)
+		}
+		c.mustRun(c.options())
+		return c
+	}
+	for class, words := range map[string]string{
+		"rplanDomain": "dns/example.org.zone", "rplanSite": "the zones would lose 33 of their 72 names",
+	} {
+		c := build()
+		before := c.published()
+		c.edit("objectClass: "+class+"\n", "objectClass: other\n")
+		o := c.options()
+		o.Only = []string{"dns"}
+		_, _, err := c.run(o)
+		if diag.KindOf(err) != diag.Refused || class == "rplanSite" && !strings.Contains(err.Error(), words) {
+			t.Errorf("without %s: %v", class, err)
+		}
+		if d := differing(before, c.published()); d != nil {
+			t.Errorf("without %s: %q changed", class, d)
+		}
+		o.AllowLoss = true
+		c.run(o)
+		if differing(before, c.published()) == nil {
+			t.Errorf("without %s: nothing changed although it was allowed", class)
+		}
+	}
+	c := build()
+	for _, node := range []string{"n2", "n3"} {
+		c.setState(node, "out")
+	}
+	if _, _, err := c.run(c.options()); err != nil {
+		t.Errorf("two nodes out count as a loss: %v", err)
+	}
+}
+
+// A table in another format than before is compared with the rows of the old one.
+func TestAChangedFormatIsGuarded(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	for i := range 60 {
+		c.edit(fmt.Sprintf("objectClass: rplanMailbox\nrplanAddress: user%03d@", i), fmt.Sprintf("objectClass: other\nrplanAddress: user%03d@", i))
+	}
+	c.config += "[genmaps.postfix]\nformat = \"texthash\"\n"
+	if _, _, err := c.run(c.options()); diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), "would lose 60 of its 101 rows") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What a tool built, or somebody changed, is made again, whatever its text says.
+func TestTouchedTablesAreMadeAgain(t *testing.T) {
+	need.Program(t, "postmap")
+	for name, disturb := range map[string]func(*collective, *Options){
+		"table damaged": func(c *collective, _ *Options) { c.write("maps/postfix/aliases.db", "garbage") },
+		"table lost":    func(c *collective, _ *Options) { os.Remove(c.path("maps/postfix/aliases.db")) },
+		"state lost": func(c *collective, _ *Options) {
+			os.Remove(c.path("maps/.state.json"))
+			c.write("maps/postfix/aliases.db", "garbage")
+		},
+		"forced": func(c *collective, o *Options) { o.Force = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCollective(t)
+			c.config += "[genmaps.postfix]\nformat = \"hash\"\n"
+			c.mustRun(c.options())
+			table := c.path("maps/postfix/aliases.db")
+			was, err := os.Stat(table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := c.options()
+			disturb(c, &o)
+			c.mustRun(o)
+			is, err := os.Stat(table)
+			if err != nil || os.SameFile(was, is) {
+				t.Errorf("the table was not made again: %v", err)
+			}
+			c.checkTable("hash", "aliases", "alias003@example.org", "user003@example.org")
+		})
+	}
+}
+
+func TestARenewedCertificateReloadsApache(t *testing.T) {
+	c := newCollective(t)
+	dir := c.path("certificates/cafe.example.org")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.config = strings.Replace(c.config, "apache = []\ndns = []\n[genmaps.reload]", "apache = []\ndns = []\n[genmaps.apache]\ncertificates = \""+c.path("certificates")+"\"\n[genmaps.reload]", 1)
+	c.config = strings.Replace(c.config, "[genmaps.reload]\npostfix = []\ndovecot = []\napache = []", "[genmaps.reload]\npostfix = []\ndovecot = []\napache = [[\"cp\", \"/dev/null\", \""+c.path("told")+"\"]]", 1)
+	for _, step := range []string{"first", "renewed"} {
+		c.write("certificates/cafe.example.org/fullchain.pem", step)
+		c.write("certificates/cafe.example.org/privkey.pem", "key")
+		os.Remove(c.path("told"))
+		c.mustRun(c.options())
+		if _, err := os.Stat(c.path("told")); err != nil {
+			t.Errorf("%s certificate: Apache was not told: %v", step, err)
+		}
+	}
+	os.Remove(c.path("told"))
+	c.mustRun(c.options())
+	if _, err := os.Stat(c.path("told")); err == nil {
+		t.Error("Apache is told again of the same certificate")
+	}
+}
+
+// A role that was taken away: its maps stay, but nothing waits for them any more.
+func TestARoleIsTakenAway(t *testing.T) {
+	c := newCollective(t)
+	c.config = strings.Replace(c.config, "[genmaps.reload]\npostfix = []\ndovecot = []\napache = []\ndns = []", "[genmaps.reload]\npostfix = []\ndovecot = []\napache = []\ndns = [[\"false\"]]", 1)
+	if _, _, err := c.run(c.options()); diag.KindOf(err) != diag.Failed {
+		t.Fatalf("the reload did not fail: %v", err)
+	}
+	c.edit("rplanRole: dns\n", "")
+	_, stderr := c.mustRun(c.options())
+	if !strings.Contains(stderr, `node "n1" has no role for dns any more`) {
+		t.Errorf("said %q", stderr)
+	}
+	if c.published()["dns/example.org.zone"] == "" {
+		t.Error("the zones are gone from under the server")
+	}
+	c.edit("alias007@", "seven@")
+	if _, stderr := c.mustRun(c.options()); stderr != "" {
+		t.Errorf("said again: %q", stderr)
+	}
+}
+
+func TestNoReload(t *testing.T) {
+	c := newCollective(t)
+	c.config = strings.Replace(c.config, "[genmaps.reload]\npostfix = []", "[genmaps.reload]\npostfix = [[\"false\"]]", 1)
+	o := c.options()
+	o.NoReload = true
+	c.mustRun(o)
+	c.mustRun(c.options()) // nothing waits to be told
+	c.setState("n2", "out")
+	if _, _, err := c.run(c.options()); diag.KindOf(err) != diag.Failed {
+		t.Errorf("got %v", err)
+	}
+	c.edit("alias007@", "seven@")
+	c.mustRun(func() Options { o := c.options(); o.NoReload = true; return o }()) // tells nobody of the earlier change either
+	if _, _, err := c.run(c.options()); diag.KindOf(err) != diag.Failed {
+		t.Errorf("the earlier change is forgotten: %v", err)
+	}
+}
+
+// A service that could not be told is told by the next run, also by one that can do nothing else.
+func TestAPendingReloadWaitsForNothing(t *testing.T) {
+	c := newCollective(t)
+	c.config = strings.Replace(c.config, "[genmaps.reload]\npostfix = []", "[genmaps.reload]\npostfix = [[\"test\", \"-e\", \""+c.path("running")+"\"]]", 1)
+	if _, _, err := c.run(c.options()); diag.KindOf(err) != diag.Failed {
+		t.Fatal(err)
+	}
+	c.write("running", "")
+	o := c.options()
+	os.Remove(c.path("directory.ldif"))
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Config {
+		t.Errorf("without a directory: %v", err)
+	}
+	os.Remove(c.path("running"))
+	c.mustRun(c.options())
+}
+
+func TestOutputMustNotBeTheLiveMaps(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	o := c.options()
+	o.Output = c.path("maps/../maps")
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Usage {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Machines get arrays, never null, and the report also when a service was not told.
+func TestJSON(t *testing.T) {
+	c := newCollective(t)
+	c.config = strings.Replace(c.config, "[genmaps.reload]\npostfix = []", "[genmaps.reload]\npostfix = [[\"false\"]]", 1)
+	o := c.options()
+	o.JSON = true
+	for range 2 {
+		stdout, _, err := c.run(o)
+		if diag.KindOf(err) != diag.Failed || !strings.HasPrefix(stdout, "{") || strings.Contains(stdout, "null") {
+			t.Errorf("%v: %s", err, stdout)
+		}
+	}
+	o.Diff = true
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.Usage {
+		t.Errorf("--json --diff: %v", err)
+	}
+}
+
+func TestDryRunWithNothingToDo(t *testing.T) {
+	c := newCollective(t)
+	c.mustRun(c.options())
+	o := c.options()
+	o.DryRun = true
+	if stdout, _ := c.mustRun(o); stdout != "nothing would change\n" {
+		t.Errorf("said %q", stdout)
 	}
 }
 

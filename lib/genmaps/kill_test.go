@@ -127,8 +127,8 @@ func killAtEachStep(t *testing.T, config, format string) {
 			}
 		}
 		if format == "lmdb" {
-			c.checkLMDB("aliases", "seven@example.org", "user007@example.org")
-			c.checkLMDB("placements", "n2_n1", "lmtp:inet:[10.77.0.1]:24")
+			c.checkTable("lmdb", "aliases", "seven@example.org", "user007@example.org")
+			c.checkTable("lmdb", "placements", "n2_n1", "lmtp:inet:[10.77.0.1]:24")
 		}
 		for _, told := range told {
 			if _, err := os.Stat(c.path(told)); err != nil {
@@ -142,10 +142,10 @@ func killAtEachStep(t *testing.T, config, format string) {
 	t.Logf("killed at each of %d steps: %s", len(steps), strings.Join(steps, ", "))
 }
 
-// checkLMDB asks postmap for a row.
-func (c *collective) checkLMDB(table, key, want string) {
+// checkTable asks postmap for a row.
+func (c *collective) checkTable(format, table, key, want string) {
 	c.t.Helper()
-	out, err := exec.Command(need.Program(c.t, "postmap"), "-q", key, "lmdb:"+c.path("maps/postfix/"+table)).CombinedOutput()
+	out, err := exec.Command(need.Program(c.t, "postmap"), "-q", key, format+":"+c.path("maps/postfix/"+table)).CombinedOutput()
 	if strings.TrimSpace(string(out)) != want {
 		c.t.Errorf("%s of %s: %q, %v, want %q", key, table, out, err, want)
 	}

@@ -1,7 +1,10 @@
 package genmaps
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,11 +16,17 @@ import (
 // readLocal finds what only this node knows. A directory that is not there means there is nothing.
 func readLocal(s *Settings) (local render.Local, err error) {
 	local.Certificates = map[string]bool{}
+	renewals := sha256.New()
 	for _, name := range names(s.Apache.Certificates, &err) {
 		dir := filepath.Join(s.Apache.Certificates, name)
-		if isFile(filepath.Join(dir, "fullchain.pem")) && isFile(filepath.Join(dir, "privkey.pem")) {
+		chain, err := stamp(filepath.Join(dir, "fullchain.pem"))
+		if err == nil && isFile(filepath.Join(dir, "privkey.pem")) {
 			local.Certificates[name] = true
+			fmt.Fprintln(renewals, name, chain)
 		}
+	}
+	if len(local.Certificates) > 0 {
+		local.CertificateStamp = hex.EncodeToString(renewals.Sum(nil)[:8])
 	}
 	local.ZoneExtras = map[string][]byte{}
 	for _, name := range names(s.ZoneExtras, &err) {

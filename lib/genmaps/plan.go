@@ -19,21 +19,20 @@ import (
 // plan is what a run is about to do: found by reading only, shown by a dry
 // run, carried out by a publisher.
 type plan struct {
-	maps    string // the maps directory
-	files   []render.File
-	changes []*change
-	removed []string // published files that belong to no map any more, relative to maps
+	maps     string   // the maps directory
+	services []string // that files are for
+	files    []render.File
+	changes  []*change
+	removed  []string // published files that belong to no map any more, relative to maps
+	zones    loss     // of all zones together
 }
 
-// change is a file that is new or differs from what is published.
+// change is a file that is new, differs from what is published, or was touched since it was.
 type change struct {
 	render.File
 	mapfile.Difference
-	lost []string // of a guarded map: the first keys that would vanish
+	loss loss // of a guarded table
 }
-
-// maxLost is how many keys a refusal names.
-const maxLost = 20
 
 // paths are what a rendered file is published as, relative to the maps directory.
 func paths(f render.File) []string {
@@ -48,57 +47,67 @@ func paths(f render.File) []string {
 type planner struct {
 	maps   string
 	before *state // what the last run left
+	force  bool   // take every file for a changed one
 	now    time.Time
 	show   func(f render.File, line []byte) // is told each line of the diff; may be nil
 }
 
-func (p *planner) plan(files []render.File) (*plan, error) {
-	out := &plan{maps: p.maps, files: files}
+// plan compares the files of some services.
+func (p *planner) plan(services []string, files []render.File) (*plan, error) {
+	out := &plan{maps: p.maps, services: services, files: files}
 	for i, f := range files {
 		c := &change{File: f}
 		var err error
 		if f.Rows != nil {
 			err = p.compareRows(c)
 		} else {
-			err = p.compareText(c)
+			err = p.compareText(c, &out.zones)
 			out.files[i].Text = c.Text
 		}
 		if err != nil {
 			return nil, err
 		}
-		if !c.None() || !p.published(f) || p.unsure(f) {
+		if !c.None() || !p.intact(f) {
 			out.changes = append(out.changes, c)
 		}
 	}
-	out.removed = strays(files, p.before)
-	return out, nil
+	out.removed = strays(services, files, p.before)
+	return out, p.countRemovedZones(out)
 }
 
-// published says whether every file of f is there; one that the service's tool made may have been lost.
-func (p *planner) published(f render.File) bool {
-	return !slices.ContainsFunc(paths(f), func(path string) bool {
-		_, err := os.Stat(filepath.Join(p.maps, path))
-		return err != nil
+// intact says whether what is published for f is what a run left there: a table
+// that a tool built may not go with its text after a kill, or was changed by hand.
+func (p *planner) intact(f render.File) bool {
+	return !p.force && !slices.ContainsFunc(paths(f), func(path string) bool {
+		return !p.before.Services[f.Service].intact(p.maps, path)
 	})
 }
 
-// unsure says whether a killed run may have left a table that does not go with its text.
-func (p *planner) unsure(f render.File) bool {
-	s := p.before.Services[f.Service]
-	return f.Format == render.LMDB && s != nil && s.Unsettled
+// published opens what is there for f, in the format that it has now or, after
+// a change of the settings, had before.
+func (p *planner) published(f render.File) (*mapfile.Reader, error) {
+	for _, format := range []render.Format{f.Format, render.CDB, render.TextMap} {
+		name := filepath.Join(p.maps, f.Service, mapfile.Names(f.Name, format)[0])
+		old, err := mapfile.Open(name, format)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return old, err
+		}
+	}
+	return nil, nil
 }
 
 func (p *planner) compareRows(c *change) error {
-	old, err := mapfile.Open(filepath.Join(p.maps, paths(c.File)[0]), c.Format)
-	if err == nil {
+	old, err := p.published(c.File)
+	if old != nil {
 		defer old.Close()
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
 		c.Difference, err = mapfile.Compare(old, c.Rows, func(op mapfile.Op, key, was, is string) { p.row(c, op, key, was, is) })
+		c.loss.of = c.Total - c.Added + c.Removed
 	}
 	if diag.KindOf(err) == diag.BadData {
 		// No service can read what is published either: all rows are new.
-		c.lost = nil
+		c.loss = loss{}
 		c.Difference, err = mapfile.Compare(nil, c.Rows, func(mapfile.Op, string, string, string) {})
 	}
 	if err != nil {
@@ -109,8 +118,8 @@ func (p *planner) compareRows(c *change) error {
 
 // row notes one row that differs.
 func (p *planner) row(c *change, op mapfile.Op, key, was, is string) {
-	if op == mapfile.Remove && c.Guarded && len(c.lost) < maxLost {
-		c.lost = append(c.lost, key)
+	if op == mapfile.Remove {
+		c.loss.add(key)
 	}
 	if p.show == nil {
 		return
@@ -123,13 +132,14 @@ func (p *planner) row(c *change, op mapfile.Op, key, was, is string) {
 	}
 }
 
-func (p *planner) compareText(c *change) error {
+func (p *planner) compareText(c *change, zones *loss) error {
 	old, err := os.ReadFile(filepath.Join(p.maps, paths(c.File)[0]))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return diag.CantCreate.Errorf("comparing with the published file: %w", err)
 	}
 	if c.Format == render.Zone {
 		c.Text = render.WithSerial(c.Text, old, p.now)
+		zones.compare(zoneNames(old), zoneNames(c.Text))
 	}
 	c.Total = bytes.Count(c.Text, []byte("\n"))
 	for line := range bytes.Lines(diff.Diff("", old, "", c.Text)) {
@@ -148,18 +158,16 @@ func (p *planner) compareText(c *change) error {
 	return nil
 }
 
-// strays are the files that an earlier run published for one of the rendered services and this one does not.
-func strays(files []render.File, before *state) []string {
+// strays are the files that an earlier run published for one of the services and this one does not.
+func strays(services []string, files []render.File, before *state) []string {
 	belongs := map[string]bool{}
-	rendered := map[string]bool{}
 	for _, f := range files {
-		rendered[f.Service] = true
 		for _, path := range paths(f) {
 			belongs[path] = true
 		}
 	}
 	var strays []string
-	for service := range rendered {
+	for _, service := range services {
 		if s := before.Services[service]; s != nil {
 			for path := range s.Files {
 				if !belongs[path] {

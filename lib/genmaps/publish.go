@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/mapfile"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/source"
 )
 
 // publisher carries a plan out; a dry run's only shows it.
@@ -28,9 +28,11 @@ type publisher interface {
 type live struct {
 	settings *Settings
 	state    *state
-	made     map[string]serviceState // what the state will say of each service of the plan
-	preview  bool                    // into a directory that no service reads
-	quiet    bool                    // tell no service
+	version  source.Version // what the maps are made from, for the state
+	inputs   string
+	preview  bool // into a directory that no service reads
+	quiet    bool // tell no service
+	told     bool // the services were told, or were not to be
 	warn     func(string)
 	step     func(string) // called before each step; a test stops there
 }
@@ -55,11 +57,15 @@ func (l *live) publish(ctx context.Context, p *plan) error {
 	}
 	// From here on an interrupt waits: half a swap helps nobody.
 	ctx = context.WithoutCancel(ctx)
-	if err := l.mark(p); err != nil {
+	if err := l.announce(p); err != nil {
 		return err
 	}
 	if err := l.swap(ctx, p, swaps); err != nil {
 		return err
+	}
+	// Before the services are settled, else a run that is killed while it tells them leaves it for good.
+	if err := os.RemoveAll(staged(p.maps)); err != nil {
+		return diag.CantCreate.Errorf("removing the staging directory: %w", err)
 	}
 	if err := l.settle(p); err != nil {
 		return err
@@ -73,7 +79,7 @@ func (l *live) stage(ctx context.Context, p *plan) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return diag.CantCreate.Errorf("removing what a killed run left: %w", err)
 	}
-	for _, service := range keys(l.made) {
+	for _, service := range p.services {
 		if err := l.makeDirectory(filepath.Join(p.maps, service), service); err != nil {
 			return err
 		}
@@ -106,25 +112,6 @@ func (l *live) stage(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// makeDirectory makes a service's directory, for whose group alone it is, since maps hold everyone's addresses.
-func (l *live) makeDirectory(dir, service string) error {
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	mode := fs.FileMode(0o755)
-	if group, unknown := user.LookupGroup(l.settings.Group[service]); err == nil && unknown == nil && os.Geteuid() == 0 && !l.preview {
-		var gid int
-		gid, err = strconv.Atoi(group.Gid)
-		err = errors.Join(err, os.Chown(dir, -1, gid))
-		mode = 0o750
-	}
-	if err = errors.Join(err, os.Chmod(dir, mode)); err != nil {
-		return diag.CantCreate.Errorf("making the directory of a service: %w", err)
-	}
-	return nil
-}
-
 // write makes one changed file below dir, and the table that the service's tool builds from it.
 func (l *live) write(ctx context.Context, c *change, dir string) error {
 	path := filepath.Join(dir, paths(c.File)[0])
@@ -133,13 +120,12 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 		return diag.CantCreate.Errorf("writing a new map: %w", err)
 	}
 	// The services read it, whatever the umask of who runs this. Who may is the directory's matter.
-	if err := f.Chmod(0o644); err != nil {
-		f.Close()
-		return diag.CantCreate.Errorf("writing a new map: %w", err)
-	}
-	if c.Rows != nil {
+	err = f.Chmod(0o644)
+	switch {
+	case err != nil:
+	case c.Rows != nil:
 		_, err = mapfile.Write(f, c.Format, c.Rows)
-	} else {
+	default:
 		_, err = f.Write(c.Text)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -148,23 +134,22 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 	return l.buildTable(ctx, filepath.Dir(dir), path, c.Format)
 }
 
-// mark says on disk which services are about to change, before the first does.
-func (l *live) mark(p *plan) error {
-	for _, service := range keys(l.made) {
-		s := l.state.Services[service]
+// announce says on disk which services are about to change, before the first does.
+func (l *live) announce(p *plan) error {
+	for _, c := range p.changes {
+		s := l.state.Services[c.Service]
 		if s == nil {
-			s = &serviceState{}
-			l.state.Services[service] = s
+			s = &serviceState{Files: map[string]fileStamp{}}
+			l.state.Services[c.Service] = s
 		}
-		for _, c := range p.changes {
-			if c.Service == service {
-				s.Unsettled = true
-				s.Reload = s.Reload || c.Reload && !l.quiet
-				s.expect(paths(c.File))
-			}
+		s.Unsettled = true
+		s.Reload = s.Reload || c.Reload && !l.quiet
+		// A run that is killed after this knows all files that may be there.
+		for _, path := range paths(c.File) {
+			s.Files[path] = fileStamp{}
 		}
 	}
-	l.step("mark")
+	l.step("note the services that change")
 	return l.state.save(p.maps)
 }
 
@@ -226,10 +211,11 @@ func (p *plan) inPlace() map[string]bool {
 
 // settle records what the published files were made from.
 func (l *live) settle(p *plan) error {
-	for _, service := range keys(l.made) {
-		s := l.made[service]
-		s.Reload = l.state.Services[service].Reload
-		s.Files = map[string]fileStamp{}
+	for _, service := range p.services {
+		s := &serviceState{Version: l.version, Inputs: l.inputs, Files: map[string]fileStamp{}}
+		if before := l.state.Services[service]; before != nil {
+			s.Reload = before.Reload
+		}
 		for _, f := range p.files {
 			if f.Service != service {
 				continue
@@ -242,21 +228,27 @@ func (l *live) settle(p *plan) error {
 				s.Files[path] = st
 			}
 		}
-		l.state.Services[service] = &s
+		l.state.Services[service] = s
 	}
-	l.step("settle")
+	l.step("note what was published")
 	return l.state.save(p.maps)
 }
 
 // reload tells the services that have to be told, those of an earlier run too.
 // One that fails keeps its mark, so that the next run tells it again.
-func (l *live) reload(ctx context.Context, maps string) error {
+func (l *live) reload(ctx context.Context, dir string) error {
+	if l.quiet || l.told {
+		return nil
+	}
+	l.told = true
 	var failed error
-	for _, service := range keys(l.state.Services) {
+	asked := false
+	for _, service := range slices.Sorted(maps.Keys(l.state.Services)) {
 		s := l.state.Services[service]
 		if !s.Reload {
 			continue
 		}
+		asked = true
 		l.step("reload " + service)
 		if err := l.commands(ctx, l.settings.Reload[service]); err != nil {
 			failed = errors.Join(failed, diag.Failed.Errorf("the new maps are in place, but %s was not told: %w", service, err).
@@ -265,8 +257,11 @@ func (l *live) reload(ctx context.Context, maps string) error {
 		}
 		s.Reload = false
 	}
-	l.step("settle reload")
-	return errors.Join(failed, l.state.save(maps))
+	if !asked {
+		return nil
+	}
+	l.step("note what was told")
+	return errors.Join(failed, l.state.save(dir))
 }
 
 // of are the changed files of a service.

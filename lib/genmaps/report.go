@@ -30,9 +30,9 @@ type changeReport struct {
 
 type problem struct {
 	DNs    []string `json:"dns"`
-	Keys   []string `json:"-"`
 	Text   string   `json:"text"`
 	Notice bool     `json:"notice"` // nothing was left out
+	line   string   // for people
 }
 
 // maxProblems is how many warnings a run prints; --json has all of them.
@@ -40,7 +40,7 @@ const maxProblems = 100
 
 func (r *report) addProblems(problems []directory.Problem) {
 	for _, p := range problems {
-		r.Problems = append(r.Problems, problem(p))
+		r.Problems = append(r.Problems, problem{DNs: p.DNs, Text: p.Text, Notice: p.Notice, line: p.String()})
 	}
 }
 
@@ -51,7 +51,11 @@ func (r *report) shownProblems() []string {
 		if i == maxProblems {
 			return append(lines, fmt.Sprintf("and %d more; --json lists all", len(r.Problems)-i))
 		}
-		lines = append(lines, directory.Problem(p).String())
+		kind := "warning: "
+		if p.Notice {
+			kind = "note: "
+		}
+		lines = append(lines, kind+p.line)
 	}
 	return lines
 }
@@ -70,7 +74,7 @@ func (r *report) addPlan(p *plan) {
 	for _, c := range p.changes {
 		r.Changes = append(r.Changes, changeReport{paths(c.File)[0], c.Difference})
 	}
-	r.Removed = p.removed
+	r.Removed = append(r.Removed, p.removed...)
 }
 
 func (r *report) summary() string {
@@ -83,6 +87,9 @@ func (r *report) summary() string {
 	}
 	return fmt.Sprintf("%d rows in %d files changed, %d files removed, read from %s", rows, len(r.Changes), len(r.Removed), r.URL)
 }
+
+// nothingToDo is what a dry run says then.
+const nothingToDo = "nothing would change"
 
 // dry is the publisher of a dry run: it says what a live one would do.
 type dry struct {
@@ -102,7 +109,7 @@ func (d dry) publish(_ context.Context, p *plan) error {
 		fmt.Fprintf(d.out, "would remove %s\n", path)
 	}
 	if len(p.changes)+len(p.removed) == 0 {
-		fmt.Fprintln(d.out, "nothing would change")
+		fmt.Fprintln(d.out, nothingToDo)
 	}
 	return nil
 }

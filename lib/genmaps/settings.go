@@ -2,6 +2,7 @@ package genmaps
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,16 +85,39 @@ func (s *Settings) complete() error {
 	s.Reload = over(map[string][][]string{
 		"postfix": {{"postfix", "reload"}},
 		"dovecot": {{"doveadm", "reload"}},
-		"apache":  {{"apache2ctl", "graceful"}},
+		"apache":  {{"systemctl", "try-reload-or-restart", "apache2"}}, // apache2ctl graceful would start it
 		"dns":     dns.reload,
 	}, s.Reload)
 	s.Group = over(map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data", "dns": dns.group}, s.Group)
-	for _, given := range [][]string{keys(s.Check), keys(s.Reload), keys(s.Group)} {
-		for _, service := range given {
-			if !slices.Contains(services(), service) {
-				return diag.Config.Errorf("genmaps: %q is not a service; they are %s", service, strings.Join(services(), ", "))
-			}
+	named := slices.Concat(slices.Collect(maps.Keys(s.Check)), slices.Collect(maps.Keys(s.Reload)), slices.Collect(maps.Keys(s.Group)))
+	for _, service := range slices.Sorted(slices.Values(named)) {
+		if !slices.Contains(services(), service) {
+			return diag.Config.Errorf("genmaps: %q is not a service; they are %s", service, strings.Join(services(), ", "))
 		}
+	}
+	for service, commands := range s.Reload {
+		if slices.ContainsFunc(commands, func(argv []string) bool { return len(argv) == 0 }) {
+			return diag.Config.Errorf("genmaps.reload.%s has an empty command", service).WithHint("[] is no command at all")
+		}
+	}
+	return s.checkNumbers()
+}
+
+func (s *Settings) checkNumbers() error {
+	for key, port := range map[string]int{
+		"lmtp-port": s.LMTPPort, "postfix.mlmmj-port": s.Postfix.MlmmjPort, "postfix.mailman3-port": s.Postfix.Mailman3Port,
+		"dovecot.imap-port": s.Dovecot.IMAPPort, "apache.http-port": s.Apache.HTTPPort,
+		"apache.https-port": s.Apache.HTTPSPort, "apache.vpn-port": s.Apache.VPNPort,
+	} {
+		if port < 1 || port > 65535 {
+			return diag.Config.Errorf("genmaps.%s %d is not a port, 1 to 65535", key, port)
+		}
+	}
+	if s.DNS.TTL < 1 || s.DNS.TTL > 86400 {
+		return diag.Config.Errorf("genmaps.dns.ttl %d is not a number of seconds, 1 to 86400", s.DNS.TTL)
+	}
+	if s.MaxLossRows < 0 {
+		return diag.Config.Errorf("genmaps.max-loss-rows %d is less than none", s.MaxLossRows)
 	}
 	return nil
 }
@@ -103,15 +127,6 @@ func over[V any](base, given map[string]V) map[string]V {
 		base[service] = value
 	}
 	return base
-}
-
-func keys[V any](m map[string]V) []string {
-	all := make([]string, 0, len(m))
-	for k := range m {
-		all = append(all, k)
-	}
-	slices.Sort(all)
-	return all
 }
 
 func services() []string {

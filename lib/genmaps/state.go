@@ -24,7 +24,6 @@ type serviceState struct {
 	Version   source.Version       `json:"version"`             // of the directory they were made from
 	Inputs    string               `json:"inputs"`              // digest of all else that they were made from
 	Files     map[string]fileStamp `json:"files"`               // published, by path below the maps directory
-	Problems  int                  `json:"problems"`            // entries that were left out
 	Unsettled bool                 `json:"unsettled,omitempty"` // a swap was begun and not seen to its end
 	Reload    bool                 `json:"reload,omitempty"`    // the service has yet to be told
 }
@@ -58,6 +57,13 @@ func loadState(maps string, warn func(string)) (*state, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, diag.CantCreate.Errorf("reading the state of the last run: %w", err)
 	}
+	for service, of := range s.Services {
+		if of == nil {
+			delete(s.Services, service)
+		} else if of.Files == nil {
+			of.Files = map[string]fileStamp{}
+		}
+	}
 	if s.Services == nil {
 		s.Services = map[string]*serviceState{}
 	}
@@ -74,26 +80,26 @@ func (s *state) save(maps string) error {
 }
 
 // current says whether a service's maps were made from this version and these
-// inputs, are all in place and known to the service.
+// inputs, and are all in place.
 func (s *serviceState) current(maps string, version source.Version, inputs string) bool {
-	if s == nil || s.Unsettled || s.Reload || s.Inputs != inputs || !s.Version.Same(version) {
+	if s == nil || s.Inputs != inputs || !s.Version.Same(version) {
 		return false
 	}
-	for path, want := range s.Files {
-		if got, err := stamp(filepath.Join(maps, path)); err != nil || got != want {
+	for path := range s.Files {
+		if !s.intact(maps, path) {
 			return false
 		}
 	}
 	return true
 }
 
-// expect notes files that are about to be published, so that a run which is
-// killed after that does not forget them.
-func (s *serviceState) expect(paths []string) {
-	if s.Files == nil {
-		s.Files = map[string]fileStamp{}
+// intact says whether a published file is the one that a run left there. After
+// a run that was killed in a swap that is said of none.
+func (s *serviceState) intact(maps, path string) bool {
+	if s == nil || s.Unsettled {
+		return false
 	}
-	for _, path := range paths {
-		s.Files[path] = fileStamp{}
-	}
+	want, known := s.Files[path]
+	got, err := stamp(filepath.Join(maps, path))
+	return err == nil && known && got == want
 }

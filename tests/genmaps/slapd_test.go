@@ -194,7 +194,7 @@ func TestRestoredDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.setState("n3", "out")
-	n.want(0, "warning: ")
+	n.want(0, "note: ")
 	n.want(0, "")
 	before := n.published()
 

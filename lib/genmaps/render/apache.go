@@ -56,6 +56,7 @@ type apacheConf struct {
 	VPN                 netip.AddrPort
 	VPNPort             int
 	TLS                 bool   // there is a certificate here
+	CertificateStamp    string // changes when one is renewed
 	FallbackCertificate string // directory of the one for host names that have none
 	NodeNames           string // those of all web nodes, joined with "|"
 	Sorry               string // what a visitor reads when no node is usable
@@ -119,6 +120,7 @@ func newApacheConf(in *Input) *apacheConf {
 	c.Sites = apacheSites(in)
 	c.FallbackCertificate = fallbackCertificate(in, c)
 	c.TLS = c.FallbackCertificate != ""
+	c.CertificateStamp = in.Local.CertificateStamp
 	c.HTTP = apachePort{settings.HTTPPort, 80}
 	c.HTTPS = apachePort{settings.HTTPSPort, 443}
 	c.sitesMap, c.SitesMap = apacheSitesMap(in.Snapshot)

@@ -25,6 +25,8 @@ type Local struct {
 	// Certificates are the names of the sites and nodes for which a certificate and its key are on
 	// this node, as DIR/NAME/fullchain.pem and DIR/NAME/privkey.pem (the layout of certbot's live/).
 	Certificates map[string]bool
+	// CertificateStamp differs when one of them was renewed; "" if there is none.
+	CertificateStamp string
 	// ZoneExtras are the records that the admin keeps by hand, by domain (SPF, DKIM, other hosts).
 	ZoneExtras map[string][]byte
 }
