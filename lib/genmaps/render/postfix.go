@@ -18,9 +18,6 @@ const (
 	textNoList    = "4.3.2 The node of this list is not in service; the mail waits"
 )
 
-// noList stands for the node of a list that no node runs.
-const noList = "none"
-
 // Postfix makes the tables that contrib/postfix names: all but placements are keyed by user, site or
 // list and stay as they are when a node changes its state.
 //
@@ -35,7 +32,7 @@ func Postfix(in *Input) []File {
 		placements(in),
 		guarded(table(in, "aliases", recipientRows(s, aliasRow))),
 		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
-		guarded(table(in, "lists", recipientRows(s, func(r directory.Recipient) string { return listRow(s, r) }))),
+		guarded(table(in, "lists", recipientRows(s, listRow))),
 		guarded(table(in, "contacts", sortedRows(contactRows(in)))),
 		guarded(table(in, "senders", recipientRows(s, senderRow))),
 		table(in, "access", recipientRows(s, accessRow)),
@@ -66,28 +63,24 @@ func placements(in *Input) File {
 
 func placementRows(in *Input) map[string]string {
 	s, ports := in.Snapshot, in.Settings.Postfix
-	rows := map[string]string{
-		listKey(directory.MLMMJ, noList):    "noroute:" + textNoList,
-		listKey(directory.Mailman3, noList): "noroute:" + textNoList,
-	}
+	rows := map[string]string{}
 	for _, p := range s.Placements() {
 		rows[p.Name] = "noroute:" + textNoNode
 		if node := s.ActiveNode(p); node != nil {
 			rows[p.Name] = "lmtp:inet:" + hostPort(node.VPN, in.Settings.LMTPPort)
 		}
 	}
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		if !n.Roles.Has(directory.Lists) {
-			continue
+	for i := range s.Lists {
+		l := &s.Lists[i]
+		node := s.ListNode(l)
+		switch {
+		case node == nil:
+			rows[listKey(l)] = "noroute:" + textNoList
+		case l.Manager == directory.Mailman3:
+			rows[listKey(l)] = "lmtp:inet:" + hostPort(node.VPN, ports.Mailman3Port)
+		default:
+			rows[listKey(l)] = "mlmmj-relay:" + hostPort(node.VPN, ports.MlmmjPort)
 		}
-		mlmmj, mailman3 := "noroute:"+textNoList, "noroute:"+textNoList
-		if n.State.Serves() {
-			mlmmj = "mlmmj-relay:" + hostPort(n.VPN, ports.MlmmjPort)
-			mailman3 = "lmtp:inet:" + hostPort(n.VPN, ports.Mailman3Port)
-		}
-		rows[listKey(directory.MLMMJ, n.Name)] = mlmmj
-		rows[listKey(directory.Mailman3, n.Name)] = mailman3
 	}
 	return rows
 }
@@ -95,8 +88,9 @@ func placementRows(in *Input) map[string]string {
 // hostPort is an address and port as transport(5) wants them; the brackets are for IPv4 too, and mean "no MX lookup".
 func hostPort(ip netip.Addr, port int) string { return fmt.Sprintf("[%s]:%d", ip, port) }
 
-// listKey is a key of placements that no placement has, as those hold no ".".
-func listKey(manager directory.Manager, node string) string { return manager.String() + "." + node }
+// listKey names a list's manager and node, as in "mlmmj.n1". It is a key of placements that no
+// placement has, as those hold no ".". A list without a node has the key "mlmmj.".
+func listKey(l *directory.List) string { return l.Manager.String() + "." + l.Node }
 
 func mailboxRow(r directory.Recipient) string {
 	if r.Use != directory.UseMailbox {
@@ -115,14 +109,11 @@ func aliasRow(r directory.Recipient) string {
 	return ""
 }
 
-func listRow(s *directory.Snapshot, r directory.Recipient) string {
+func listRow(r directory.Recipient) string {
 	if r.List == nil {
 		return ""
 	}
-	if node := s.Node(r.List.Node); node == nil || !node.Roles.Has(directory.Lists) {
-		return listKey(r.List.Manager, noList)
-	}
-	return listKey(r.List.Manager, r.List.Node)
+	return listKey(r.List)
 }
 
 func senderRow(r directory.Recipient) string {
