@@ -39,7 +39,7 @@ func TestCollective(t *testing.T) {
 	s := read(t, "../collective.ldif")
 	seen := map[string]bool{}
 	for i := range s.Mailboxes {
-		seen[s.Mailboxes[i].Status.String()] = true
+		seen[map[directory.Status]string{directory.Active: "active", directory.Suspended: "suspended"}[s.Mailboxes[i].Status]] = true
 		seen[map[directory.Delivery]string{directory.Both: "both", directory.One: "one"}[s.Mailboxes[i].Delivery]] = true
 	}
 	for i := range s.Sites {
