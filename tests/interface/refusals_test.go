@@ -33,8 +33,17 @@ var refusals = map[string]func(*trial) result{
 		r.ldif = strings.ReplaceAll(r.ldif, "objectClass: rplanMailbox\n", "")
 		return r.run()
 	},
+	"the zones would lose": func(r *trial) result {
+		r.first()
+		r.ldif = strings.ReplaceAll(r.ldif, "objectClass: rplanDomain\n", "")
+		return r.run()
+	},
+	"the directory does not say": func(r *trial) result {
+		r.slapd(slapd.Options{SizeLimit: -1})
+		return r.run()
+	},
 	"the directory went backwards": func(r *trial) result {
-		r.slapd(-1)
+		r.slapd(slapd.Options{Provider: true, SizeLimit: -1})
 		r.first()
 		state := r.path("maps/.state.json")
 		text, err := os.ReadFile(state)
@@ -72,7 +81,7 @@ var refusals = map[string]func(*trial) result{
 		return r.run()
 	},
 	"URL: ... after N mailboxes": func(r *trial) result {
-		r.slapd(7) // more than there are nodes
+		r.slapd(slapd.Options{Provider: true, SizeLimit: 7}) // more than there are nodes
 		return r.run()
 	},
 	"the directory has no node NAME": func(r *trial) result { return r.run(`node = "n1"`, `node = "n77"`) },
@@ -140,12 +149,13 @@ func (r *trial) first() {
 	}
 }
 
-// slapd makes a real server the directory, that gives so many entries at once.
-func (r *trial) slapd(limit int) {
+// slapd makes a real server the directory.
+func (r *trial) slapd(o slapd.Options) {
 	r.Helper()
 	need.Program(r, "slapd", "slapadd")
 	r.write("directory.ldif", r.ldif)
-	server := slapd.Run(r, slapd.Options{LDIF: []string{r.path("directory.ldif")}, Provider: true, NoSync: true, SizeLimit: limit})
+	o.LDIF, o.NoSync = []string{r.path("directory.ldif")}, true
+	server := slapd.Run(r, o)
 	r.config = strings.Replace(r.config, "ldif:directory.ldif", server.LDAPI(), 1)
 }
 
