@@ -35,11 +35,12 @@ func (r *runner) explain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := explainer{s: result.Snapshot, config: r.config}
+	e := newExplainer(result.Snapshot, r.config)
 	found := e.explain(strings.ToLower(strings.TrimSuffix(r.Explain, ".")))
+	names := e.names(found.Key)
 	for _, p := range result.Problems {
-		if line := p.String(); strings.Contains(line, found.Key) {
-			found.Steps = append(found.Steps, "warning: "+line)
+		if p.IsAbout(names...) {
+			found.Steps = append(found.Steps, "warning: "+p.String())
 		}
 	}
 	if r.JSON {
@@ -59,16 +60,25 @@ func (r *runner) explain(ctx context.Context) error {
 type explainer struct {
 	s      *directory.Snapshot
 	config *configuration
+	told   map[string]bool // the addresses explained already, and whether they are served
+	shown  int             // targets
 }
 
-func (e explainer) explain(key string) explanation {
+// maxShown is how many targets are shown; those after them are only followed.
+const maxShown = 200
+
+func newExplainer(s *directory.Snapshot, config *configuration) *explainer {
+	return &explainer{s: s, config: config, told: map[string]bool{}}
+}
+
+func (e *explainer) explain(key string) explanation {
 	out := explanation{Key: key}
 	site, domain := e.s.SiteOf(key), e.s.Domain(key)
 	switch {
 	case strings.Contains(key, "@"):
-		return e.address(key, nil)
+		return e.address(key)
 	case e.s.Node(key) != nil:
-		out.Steps, out.Served = e.node(e.s.Node(key)), true
+		out.Steps, out.Served = e.node(e.s.Node(key)), e.s.Node(key).State.Serves()
 	case site != nil:
 		out.Steps, out.Served = e.site(key, site)
 	case domain != nil:
@@ -88,22 +98,42 @@ func (e explainer) explain(key string) explanation {
 	return out
 }
 
-// address follows mail; through are the forwards that led here.
-func (e explainer) address(address string, through []string) explanation {
+// names are the key, and what the entry that answers for it and its placement are called.
+func (e *explainer) names(key string) []string {
+	names := []string{key}
+	var p *directory.Placement
+	if r, ok := e.s.Resolve(key); ok {
+		names = append(names, r.Address)
+		switch {
+		case r.Mailbox != nil:
+			names, p = append(names, r.Mailbox.Address), r.Mailbox.Placement
+		case r.List != nil:
+			names = append(names, r.List.Address)
+		}
+	} else if site := e.s.SiteOf(key); site != nil {
+		names, p = append(names, site.Name), site.Placement
+	}
+	if p != nil {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// address follows mail.
+func (e *explainer) address(address string) explanation {
 	out := explanation{Key: address}
+	if served, told := e.told[address]; told {
+		out.Steps, out.Served = []string{"as told above"}, served
+		return out
+	}
+	e.told[address] = false // until it is known; the model has no loops
 	r, ok := e.s.Resolve(address)
 	switch {
 	case !ok:
 		e.stranger(&out)
 	case r.Forward != nil:
 		out.Steps = []string{"forward"}
-		for _, target := range r.Forward.Targets {
-			if !slices.Contains(through, target) {
-				then := e.address(target, append(through, address))
-				out.Targets = append(out.Targets, then)
-				out.Served = out.Served || then.Served
-			}
-		}
+		e.follow(&out, r.Forward.Targets)
 	case r.List != nil:
 		out.Steps, out.Served = e.list(r)
 	default:
@@ -112,10 +142,30 @@ func (e explainer) address(address string, through []string) explanation {
 	if ok && r.Address != address {
 		out.Steps = append([]string{"read as " + r.Address}, out.Steps...)
 	}
+	e.told[address] = out.Served
 	return out
 }
 
-func (e explainer) mailbox(r directory.Recipient) (steps []string, served bool) {
+// follow explains where mail is sent on to, and that it is served if one of the targets is.
+func (e *explainer) follow(out *explanation, targets []string) {
+	hidden := 0
+	for _, target := range targets {
+		show := e.shown < maxShown
+		e.shown++
+		then := e.address(target)
+		out.Served = out.Served || then.Served
+		if show {
+			out.Targets = append(out.Targets, then)
+		} else {
+			hidden++
+		}
+	}
+	if hidden > 0 {
+		out.Steps = append(out.Steps, fmt.Sprintf("%d more targets", hidden))
+	}
+}
+
+func (e *explainer) mailbox(r directory.Recipient) (steps []string, served bool) {
 	m := r.Mailbox
 	if r.Use == directory.UseAlias {
 		steps = append(steps, "alias of "+m.Address)
@@ -133,16 +183,16 @@ func (e explainer) mailbox(r directory.Recipient) (steps []string, served bool) 
 }
 
 // stranger explains an address that no entry of the model claims.
-func (e explainer) stranger(out *explanation) {
+func (e *explainer) stranger(out *explanation) {
 	local, domain, _ := strings.Cut(out.Key, "@")
+	local, _, _ = strings.Cut(local, "+")
 	site := e.s.SiteOf(local)
 	switch d := e.s.Domain(domain); {
 	case domain == e.config.network.ContactDomain && (site == nil || site.Name != local || site.Contact == ""):
 		out.Steps = []string{"no site " + strconv.Quote(local) + " has a contact: refused"}
 	case domain == e.config.network.ContactDomain:
-		then := e.address(site.Contact, nil)
 		out.Steps = []string{"contact of the site " + site.Name, "sent on to its owner, whom the sender is not shown"}
-		out.Targets, out.Served = []explanation{then}, then.Served
+		e.follow(out, []string{site.Contact})
 	case d == nil || !d.Mail:
 		out.Steps, out.Served = []string{"not a mail domain of this directory: mail goes out to the world"}, true
 	default:
@@ -150,7 +200,7 @@ func (e explainer) stranger(out *explanation) {
 	}
 }
 
-func (e explainer) list(r directory.Recipient) (steps []string, served bool) {
+func (e *explainer) list(r directory.Recipient) (steps []string, served bool) {
 	l := r.List
 	if r.Use == directory.UseService {
 		steps = append(steps, "service address of "+l.Address)
@@ -162,7 +212,9 @@ func (e explainer) list(r directory.Recipient) (steps []string, served bool) {
 		return append(steps, "active on no node: mail waits in the queue"), false
 	case node == nil:
 		return append(steps, "active on "+l.Node+", which is no node: mail waits in the queue"), false
-	case !node.State.Serves():
+	case !node.Roles.Has(directory.Lists):
+		return append(steps, "active on "+l.Node+", which has not the role lists: mail waits in the queue"), false
+	case e.s.ListNode(l) == nil:
 		return append(steps, fmt.Sprintf("active on %s, which is %s: mail waits in the queue", l.Node, node.State)), false
 	}
 	port, protocol := e.config.genmaps.Postfix.MlmmjPort, "smtp"
@@ -172,7 +224,7 @@ func (e explainer) list(r directory.Recipient) (steps []string, served bool) {
 	return append(steps, "active on "+l.Node, protocol+" "+e.at(node, port)), true
 }
 
-func (e explainer) site(host string, s *directory.Site) (steps []string, served bool) {
+func (e *explainer) site(host string, s *directory.Site) (steps []string, served bool) {
 	if host != s.Name {
 		steps = append(steps, "name of the site "+s.Name)
 	}
@@ -201,7 +253,7 @@ func (e explainer) site(host string, s *directory.Site) (steps []string, served 
 	return append(steps, "others fetch from http "+e.at(node, e.config.genmaps.Apache.VPNPort)), true
 }
 
-func (e explainer) domain(d *directory.Domain) []string {
+func (e *explainer) domain(d *directory.Domain) []string {
 	var steps []string
 	if d.Mail {
 		steps = append(steps, "mail domain, MX "+nodeNames(e.s.Live(directory.MX)))
@@ -212,7 +264,7 @@ func (e explainer) domain(d *directory.Domain) []string {
 	return steps
 }
 
-func (e explainer) node(n *directory.Node) []string {
+func (e *explainer) node(n *directory.Node) []string {
 	steps := []string{"node, " + n.State.String(), "roles " + n.Roles.String(), "VPN " + n.VPN.String(), fmt.Sprintf("ring %d", n.Ring)}
 	primary, standby, active := 0, 0, 0
 	for i := range e.s.Mailboxes {
@@ -233,7 +285,7 @@ func (e explainer) node(n *directory.Node) []string {
 }
 
 // placement tells which node of p serves, and why not an earlier one.
-func (e explainer) placement(p *directory.Placement) (string, *directory.Node) {
+func (e *explainer) placement(p *directory.Placement) (string, *directory.Node) {
 	active := e.s.ActiveNode(p)
 	var story []string
 	for _, name := range p.Nodes {
@@ -253,7 +305,7 @@ func (e explainer) placement(p *directory.Placement) (string, *directory.Node) {
 	return strings.Join(story, ", ") + ", so no node serves", nil
 }
 
-func (e explainer) at(n *directory.Node, port int) string {
+func (e *explainer) at(n *directory.Node, port int) string {
 	return net.JoinHostPort(n.VPN.String(), strconv.Itoa(port))
 }
 
