@@ -53,8 +53,9 @@ lab: packages all
 	$(GO) build -tags $(TAGS) -o bin/lab ./tests/lab/cmd/lab
 	bin/lab up
 
+DOCS := ldap postfix dovecot apache dns mailman3 doc
 install: all
-	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan \
+	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan/contrib \
 		$(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d
 	install -m 755 $(COMMANDS:%=bin/%) $(SBIN)
 	install -m 644 man/*.5 $(SHARE)/man/man5
@@ -65,8 +66,13 @@ install: all
 		install -m 644 completions/_$$c $(SHARE)/zsh/vendor-completions/ && \
 		install -m 644 completions/$$c.fish $(SHARE)/fish/vendor_completions.d/ || exit 1; \
 	done
-	install -m 644 README.md $(SHARE)/doc/rplan
-	cp -R contrib/doc contrib/example contrib/ldap contrib/mailman3 contrib/postfix contrib/dovecot contrib/apache contrib/dns contrib/cron contrib/systemd $(SHARE)/doc/rplan
+	install -m 644 README.md LICENSE $(SHARE)/doc/rplan
+	cp -R $(DOCS:%=contrib/%) $(SHARE)/doc/rplan/contrib
+	install -d $(SHARE)/doc/rplan/contrib/example $(SHARE)/doc/rplan/contrib/cron $(SHARE)/doc/rplan/contrib/systemd
+	install -m 644 contrib/example/collective.ldif contrib/example/rplan.toml $(SHARE)/doc/rplan/contrib/example
+	for f in cron/rp-genmaps systemd/rp-genmaps.service systemd/rp-genmaps.timer; do \
+		sed 's,/usr/sbin/rp-,$(PREFIX)/sbin/rp-,g' contrib/$$f >$(SHARE)/doc/rplan/contrib/$$f || exit 1; \
+	done
 
 clean:
 	rm -rf bin build

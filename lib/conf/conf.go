@@ -35,7 +35,7 @@ func Load(path string, sections map[string]any) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return diag.Config.Errorf("configuration %q does not exist", path).
-			WithHint("name another with --config, or begin with the commented example in /usr/share/doc/rplan/example")
+			WithHint("name another with --config, or begin with the commented example in /usr/share/doc/rplan/contrib/example")
 	}
 	if err != nil {
 		return diag.Config.Errorf("reading the configuration: %w", err)

@@ -23,7 +23,8 @@ func makeRoot(maps string) error {
 		err = appear(maps, 0o755, -1)
 	}
 	if err != nil {
-		return diag.CantCreate.Errorf("making the maps directory: %w", err)
+		return diag.CantCreate.Errorf("making the maps directory: %w", err).
+			WithHint("publishing is root's; --output DIR makes a preview elsewhere")
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 			return err
 		}
 		held, err := lock.Acquire(ctx, filepath.Join(r.maps, ".lock"), o.Wait)
+		if diag.KindOf(err) == diag.TryAgain {
+			return diag.TryAgain.Errorf("another run is at work: %w", err).WithHint("--wait 30s waits for it to end")
+		}
 		if err != nil {
 			return err
 		}
@@ -130,6 +133,9 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 		if !slices.Contains(services(), service) {
 			return nil, diag.Usage.Errorf("--only %q: no such service", service).WithHint("the services are %s", strings.Join(services(), ", "))
 		}
+	}
+	if !usablePath(r.maps) {
+		return nil, diag.Usage.Errorf("--output %q has blanks, quotes or signs, which cannot stand in the services' configurations", o.Output)
 	}
 	if live, err := filepath.EvalSymlinks(config.genmaps.Output); o.Output != "" && err == nil {
 		if given, err := filepath.EvalSymlinks(r.maps); err == nil && given == live {
@@ -255,7 +261,10 @@ func (r *runner) checkAge(version source.Version) error {
 }
 
 func (r *runner) read(ctx context.Context) (*directory.Snapshot, error) {
+	progress := r.env.Progress("entries")
+	r.source.OnProgress = func(done int) { progress.Show(done, 0) }
 	result, err := r.source.Read(ctx, r.config.network)
+	progress.Done()
 	if err != nil {
 		return nil, err
 	}

@@ -68,8 +68,7 @@ func (s *Settings) complete() error {
 		"output": s.Output, "zone-extras": s.ZoneExtras, "apache.root": s.Apache.Root,
 		"apache.certificates": s.Apache.Certificates, "apache.challenges": s.Apache.Challenges,
 	} {
-		// Some of them are written into configurations.
-		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\x00\t\r\n \"'\\$%{}") {
+		if !usablePath(path) {
 			return diag.Config.Errorf("genmaps.%s %q is not an absolute path without blanks, quotes and signs", key, path)
 		}
 	}
@@ -101,6 +100,11 @@ func (s *Settings) complete() error {
 		}
 	}
 	return s.checkNumbers()
+}
+
+// usablePath says whether a path can be written into the services' configurations.
+func usablePath(path string) bool {
+	return filepath.IsAbs(path) && !strings.ContainsAny(path, "\x00\t\r\n \"'\\$%{};#")
 }
 
 func (s *Settings) checkNumbers() error {

@@ -303,8 +303,8 @@ func TestWholeGroupIsEnded(t *testing.T) {
 	for name, script := range map[string]string{
 		"meek":                 "sleep 1000 & echo $!; >$1; wait",
 		"stubborn":             "trap '' TERM; sleep 1000 & echo $!; >$1; wait",
-		"stubborn child":       "(trap '' TERM; >$1; exec sleep 1000) & echo $!; wait",
-		"quiet stubborn child": "(trap '' TERM; >$1; exec sleep 1000) >/dev/null 2>&1 & echo $!; wait",
+		"stubborn child":       "(trap '' TERM; >$1.child; exec sleep 1000) & echo $!; until [ -e $1.child ]; do sleep 0.01; done; >$1; wait",
+		"quiet stubborn child": "(trap '' TERM; >$1.child; exec sleep 1000) >/dev/null 2>&1 & echo $!; until [ -e $1.child ]; do sleep 0.01; done; >$1; wait",
 	} {
 		t.Run(name, func(t *testing.T) { ended(t, printedPid(t, interrupt(t, script))) })
 	}
