@@ -55,7 +55,7 @@ func TestForeignTree(t *testing.T) {
 		if bob.Placement.Name != "n2_n1" || bob.Status != directory.Suspended || bob.DN != "uid=bob,ou=People,o=Coop" {
 			t.Errorf("%s: bob is %+v", url, bob)
 		}
-		if carol.Address != "carol@example.org" || !slices.Equal(carol.Targets, []string{"bob@example.org", "carol@example.com"}) {
+		if carol.Address != "carol@example.org" || !slices.Equal(carol.Targets, []string{"alice@example.org", "carol@example.com"}) {
 			t.Errorf("%s: carol is %+v", url, carol)
 		}
 	}
