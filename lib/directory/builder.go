@@ -35,44 +35,11 @@ func (n Network) isContact(address string) bool {
 	return n.ContactDomain != "" && domain == n.ContactDomain
 }
 
-// Problem is something in the directory that was left out, or is not as it should be.
-type Problem struct {
-	DNs    []string // the entries it is about
-	Keys   []string // the addresses, host names and other names it is about, as --explain takes them
-	Text   string
-	Notice bool // nothing was left out by mistake of an entry: it waits for a state or an admin to change
-}
-
-// IsAbout says whether the problem is about one of the keys, or about an entry that is called so.
-func (p Problem) IsAbout(keys ...string) bool {
-	return slices.ContainsFunc(keys, func(key string) bool {
-		return slices.Contains(p.Keys, key) || slices.ContainsFunc(p.DNs, func(dn string) bool { return isCalled(dn, key) })
-	})
-}
-
-func (p Problem) String() string {
-	var b strings.Builder
-	for i, dn := range p.DNs {
-		if i == maxNamed {
-			fmt.Fprintf(&b, " and %d more", len(p.DNs)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(show(dn))
-	}
-	return b.String() + ": " + p.Text
-}
-
-const (
-	maxNamed = 3    // DNs that a message names
-	maxDN    = 1024 // bytes
-)
-
 // ErrNode is the cause of Snapshot's error when a node's entry cannot be used.
 // Leaving one node out would move all its users, so nothing is made instead.
 var ErrNode = errors.New("a node's entry cannot be used")
+
+const maxDN = 1024 // bytes
 
 // Builder collects records into a Snapshot. The zero value is not usable; see NewBuilder.
 type Builder struct {
@@ -115,10 +82,6 @@ func (b *Builder) Add(r *Record) {
 	case KindList:
 		b.addList(e)
 	}
-}
-
-func (b *Builder) report(dn string, keys []string, format string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: []string{dn}, Keys: keys, Text: fmt.Sprintf(format, args...)})
 }
 
 // entry reads the fields of one record; the first field that makes it unusable is kept in err.

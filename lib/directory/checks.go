@@ -80,15 +80,6 @@ func isCalled(dn, name string) bool {
 	return strings.EqualFold(value, name)
 }
 
-// conflict reports that two entries claim a name.
-func (b *Builder) conflict(name, keeper, loser, format string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: []string{loser, keeper}, Keys: []string{name}, Text: fmt.Sprintf(format, args...)})
-}
-
-func (b *Builder) notice(dns, keys []string, format string, args ...any) {
-	b.problems = append(b.problems, Problem{DNs: dns, Keys: keys, Text: fmt.Sprintf(format, args...), Notice: true})
-}
-
 // checkNodes refuses two nodes of one name or one VPN address: mail and logins would go to the wrong one.
 func (b *Builder) checkNodes() {
 	nodes := b.snap.Nodes
