@@ -36,6 +36,14 @@ func (p Problem) String() string {
 	return b.String() + ": " + p.Text
 }
 
+// Kind is what a message about the problem begins with: "warning", or "note" where nothing was left out.
+func (p Problem) Kind() string {
+	if p.Notice {
+		return "note"
+	}
+	return "warning"
+}
+
 // maxNamed is how many DNs or values a message names.
 const maxNamed = 3
 

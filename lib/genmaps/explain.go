@@ -40,7 +40,7 @@ func (r *runner) explain(ctx context.Context) error {
 	names := e.names(found.Key)
 	for _, p := range result.Problems {
 		if p.IsAbout(names...) {
-			found.Steps = append(found.Steps, "warning: "+p.String())
+			found.Steps = append(found.Steps, p.Kind()+": "+p.String())
 		}
 	}
 	if r.JSON {
