@@ -40,7 +40,7 @@ const maxProblems = 100
 
 func (r *report) addProblems(problems []directory.Problem) {
 	for _, p := range problems {
-		r.Problems = append(r.Problems, problem{DNs: p.DNs, Text: p.Text, Notice: p.Notice, line: p.String()})
+		r.Problems = append(r.Problems, problem{DNs: p.DNs, Text: p.Text, Notice: p.Notice, line: p.Kind() + ": " + p.String()})
 	}
 }
 
@@ -51,11 +51,7 @@ func (r *report) shownProblems() []string {
 		if i == maxProblems {
 			return append(lines, fmt.Sprintf("and %d more; --json lists all", len(r.Problems)-i))
 		}
-		kind := "warning: "
-		if p.Notice {
-			kind = "note: "
-		}
-		lines = append(lines, kind+p.line)
+		lines = append(lines, p.line)
 	}
 	return lines
 }
