@@ -227,7 +227,7 @@ func open(t testing.TB, s Settings) *Source {
 func checkTree(t *testing.T, r *Result) {
 	t.Helper()
 	s := r.Snapshot
-	if len(s.Nodes) != 2 || len(s.Domains) != 1 || len(s.Mailboxes) != 1 || len(s.Forwards) != 1 || len(s.Sites) != 1 || len(s.Lists) != 1 {
+	if len(s.Nodes) != 2 || len(s.Domains) != 2 || len(s.Mailboxes) != 1 || len(s.Forwards) != 3 || len(s.Sites) != 1 || len(s.Lists) != 1 {
 		t.Fatalf("snapshot is %+v", s)
 	}
 	if n := s.Node("n1"); n == nil || n.Public[0].String() != "192.0.2.1" || !n.Roles.Has(directory.MX) || n.Class != "large" {

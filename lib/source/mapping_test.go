@@ -76,7 +76,7 @@ func TestSeveralKinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The created time, which a file need not have, is not compared.
-		if n := len(r.Snapshot.Sites); n != 1 || r.Snapshot.Sites[0].Name != "example.org" || r.Snapshot.Domain("example.org") == nil {
+		if n := len(r.Snapshot.Sites); n != 2 || r.Snapshot.Sites[1].Name != "example.org" || r.Snapshot.Domain("example.org") == nil {
 			t.Errorf("%s: sites %+v", url, r.Snapshot.Sites)
 		}
 		results = append(results, r.Snapshot)

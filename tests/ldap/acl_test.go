@@ -49,7 +49,8 @@ func TestWhatEachNodeSees(t *testing.T) {
 		{node("n1"), everything},
 		{node("out0"), everything}, // it must come back
 		{service("ada"), everything},
-		{node("n2"), sight{nodePublic, domainAll, mailboxRouting, forwardAll, everything.sites, listAll, ""}}, // mx, web and more
+		{node("n2"), everything},
+		{node("all1"), sight{nodePublic, domainAll, mailboxRouting, forwardAll, everything.sites, listAll, ""}}, // mx, web and more
 		{node("mx1"), mx},
 		{node("mxout1"), mx},
 		{node("imap1"), sight{nodes: nodePublic, mailboxes: mailboxRouting}},

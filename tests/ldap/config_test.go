@@ -65,14 +65,20 @@ func places(t *testing.T, dir string) []string {
 // the LDIF files have been given as README.md says.
 func debian(t *testing.T, role string) (*slapd.Server, map[string][]string) {
 	t.Helper()
+	dir := t.TempDir()
+	return debianIn(t, dir, role, places(t, dir))
+}
+
+// debianIn keeps its configuration and data in dir, with other names in the
+// files, as for strings.NewReplacer.
+func debianIn(t *testing.T, dir, role string, moved []string) (*slapd.Server, map[string][]string) {
+	t.Helper()
 	need.Root(t) // EXTERNAL of root is what may write cn=config
 	need.Program(t, "slapd", "slapadd", "ldapmodify", "ldapadd")
 	initial := "/usr/share/slapd/slapd.init.ldif"
 	need.File(t, initial)
-	dir := t.TempDir()
 	config := filepath.Join(dir, "config")
 	must(t, os.Mkdir(config, 0o700))
-	moved := places(t, dir)
 	ldif := filepath.Join(dir, "init.ldif")
 	write(t, ldif, strings.NewReplacer(append(moved, "@SUFFIX@", base, "@PASSWORD@", password)...).Replace(read(t, initial)))
 	run(t, need.Program(t, "slapadd"), "-n0", "-F", config, "-l", ldif)
@@ -184,13 +190,18 @@ func normal(lines []string) []string {
 func filled(t *testing.T) *slapd.Server {
 	t.Helper()
 	s, _ := debian(t, "provider")
+	fill(t, s)
+	return s
+}
+
+func fill(t *testing.T, s *slapd.Server) {
+	t.Helper()
 	for _, file := range directory(t) {
 		out, err := exec.Command(need.Program(t, "ldapadd"), "-c", "-Q", "-Y", "EXTERNAL", "-H", s.LDAPI(), "-f", file).CombinedOutput()
 		if err != nil && strings.Count(string(out), "ldap_add:") != 1 || strings.Contains(file, "tree.ldif") != strings.Contains(string(out), "Already exists (68)") {
 			t.Fatalf("ldapadd of %q: %v: %s", file, err, out)
 		}
 	}
-	return s
 }
 
 // The rules hold in Debian's form too.

@@ -74,12 +74,12 @@ func TestReplicationByRing(t *testing.T) {
 	must(t, add(admin, "carol"))
 	must(t, modify(admin, mailbox("bob"), "rplanPlacement", "n1_n2"))
 	must(t, modify(admin, mailbox("bob"), "userPassword", "other"))
-	must(t, modify(admin, node("n2"), "rplanState", "out"))
+	must(t, modify(admin, node("n2"), "rplanState", "draining"))
 	must(t, admin.Del(ldap.NewDelRequest(mailbox("alice"), nil)))
 	must(t, admin.ModifyDN(ldap.NewModifyDNRequest("rplanSiteName=www.example.org,ou=sites,"+base, "rplanSiteName=example.com", true, "")))
 	for name, to := range consumers {
 		held := synced(t, from, to, name)
-		if !slices.Contains(held[node("n2")], "rplanState: out") {
+		if !slices.Contains(held[node("n2")], "rplanState: draining") {
 			t.Errorf("%s holds of n2 %q, want the new state", name, held[node("n2")])
 		}
 	}
