@@ -36,37 +36,34 @@ func (l *live) command(ctx context.Context, argv []string) error {
 	return err
 }
 
-// check hands the staged files of every service that changes to its own checker.
+// check hands the staged files to the service's own checker.
 func (l *live) check(ctx context.Context, p *plan) error {
-	for _, service := range p.services {
-		files := p.of(service)
-		argv := l.settings.Check[service]
-		if len(files) == 0 || len(argv) == 0 {
-			continue
-		}
-		l.step("check " + service)
-		var err error
-		switch service {
-		case "postfix":
-			err = l.checkTables(ctx, p.maps, files)
-		case "dns":
-			err = l.checkZones(ctx, p.maps, files)
-		default:
-			err = l.command(ctx, filled(argv, "{maps}", filepath.Join(staged(p.maps), service)))
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, exec.ErrNotFound) && l.preview:
-			l.warn(fmt.Sprintf("%s's maps are not checked: %v", service, err))
-		case errors.Is(err, exec.ErrNotFound):
-			return diag.Unavailable.Errorf("%s's new maps cannot be checked, nothing was changed: %w", service, err).
-				WithHint("install %s first, or publish the others with --only SERVICE; genmaps.check.%s = [] is to do without", service, service)
-		default:
-			return diag.Refused.Errorf("%s's checker refuses the new maps, nothing was changed: %w", service, err).
-				WithHint("mend that; until then --only SERVICE publishes the maps of the other services")
-		}
+	argv := l.settings.Check[p.service]
+	if len(p.changes) == 0 || len(argv) == 0 {
+		return nil
 	}
-	return nil
+	l.step("check " + p.service)
+	var err error
+	switch p.service {
+	case "postfix":
+		err = l.checkTables(ctx, p)
+	case "dns":
+		err = l.checkZones(ctx, p)
+	default:
+		err = l.command(ctx, filled(argv, "{maps}", filepath.Join(staged(p.maps), p.service)))
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrNotFound) && l.preview:
+		l.warn(fmt.Sprintf("%s's maps are not checked: %v", p.service, err))
+		return nil
+	case errors.Is(err, exec.ErrNotFound):
+		return diag.Unavailable.Errorf("%s's new maps cannot be checked and stay as they are: %w", p.service, err).
+			WithHint("install %s first; genmaps.check.%s = [] is to do without a check", p.service, p.service)
+	default:
+		return diag.Refused.Errorf("%s's checker refuses the new maps, its maps stay as they are: %w", p.service, err)
+	}
 }
 
 // filled replaces a placeholder in each argument.
@@ -79,12 +76,12 @@ func filled(argv []string, pairs ...string) []string {
 }
 
 // checkZones hands each new zone to the zone checker.
-func (l *live) checkZones(ctx context.Context, maps string, files []render.File) error {
-	for _, f := range files {
+func (l *live) checkZones(ctx context.Context, p *plan) error {
+	for _, f := range p.changes {
 		if f.Format != render.Zone {
 			continue
 		}
-		argv := filled(l.settings.Check["dns"], "{zone}", strings.TrimSuffix(f.Name, ".zone"), "{file}", filepath.Join(staged(maps), paths(f)[0]))
+		argv := filled(l.settings.Check["dns"], "{zone}", strings.TrimSuffix(f.Name, ".zone"), "{file}", filepath.Join(staged(p.maps), paths(f.File)[0]))
 		if err := l.command(ctx, argv); err != nil {
 			return fmt.Errorf("zone %q: %w", strings.TrimSuffix(f.Name, ".zone"), err)
 		}
@@ -96,12 +93,12 @@ func (l *live) checkZones(ctx context.Context, maps string, files []render.File)
 const samples = 50
 
 // checkTables looks keys of each new table up with postmap -q, as Postfix itself will.
-func (l *live) checkTables(ctx context.Context, maps string, files []render.File) error {
-	postmap, err := l.postmap(maps)
+func (l *live) checkTables(ctx context.Context, p *plan) error {
+	postmap, err := l.postmap(p.maps)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, f := range p.changes {
 		if f.Rows == nil {
 			continue
 		}
@@ -109,7 +106,7 @@ func (l *live) checkTables(ctx context.Context, maps string, files []render.File
 		if len(keys) == 0 {
 			continue
 		}
-		table := mapfile.Lookup(filepath.Join(staged(maps), f.Service, f.Name), f.Format)
+		table := mapfile.Lookup(filepath.Join(staged(p.maps), f.Service, f.Name), f.Format)
 		got, err := run.Run(ctx, run.Cmd{Argv: append(postmap, "-q", "-", table), Stdin: []byte(keys), Timeout: commandTimeout})
 		if err != nil {
 			return err

@@ -319,29 +319,61 @@ func (r *runner) dropUnwanted() {
 	}
 }
 
+// publish does one service after the other: one that is refused does not hold back the others.
 func (r *runner) publish(ctx context.Context, services []string, files []render.File) error {
 	out := bufio.NewWriter(r.env.Stdout)
 	defer out.Flush()
-	planner := planner{maps: r.maps, before: r.state, force: r.Force, now: r.env.Now()}
+	planner := &planner{maps: r.maps, before: r.state, force: r.Force, now: r.env.Now()}
 	if r.Diff {
 		planner.show = diffPrinter(out, r.maps)
 	}
-	p, err := planner.plan(services, files)
+	var to publisher = r.live
+	if r.DryRun {
+		to = dry{out: out, quiet: r.JSON || r.Diff}
+	}
+	r.live.version = r.report.Version
+	var failed error
+	for _, service := range services {
+		err := r.publishService(ctx, planner, to, service, files)
+		failed = errors.Join(failed, err)
+		if kind := diag.KindOf(err); ctx.Err() != nil || err != nil && kind != diag.Refused && kind != diag.Unavailable {
+			return failed
+		}
+	}
+	if r.DryRun && !r.JSON && !r.Diff && len(r.report.Changes)+len(r.report.Removed) == 0 {
+		fmt.Fprintln(out, nothingToDo)
+	}
+	return failed
+}
+
+func (r *runner) publishService(ctx context.Context, planner *planner, to publisher, service string, files []render.File) error {
+	var own []render.File
+	for _, f := range files {
+		if f.Service == service {
+			own = append(own, f)
+		}
+	}
+	p, err := planner.plan(service, own)
 	if err != nil {
 		return err
 	}
 	r.report.addPlan(p)
 	if !r.AllowLoss {
-		if err := checkLosses(p, &r.config.genmaps); err != nil {
-			return err
+		err = checkLosses(p, &r.config.genmaps)
+	}
+	if err == nil {
+		err = to.publish(ctx, p)
+	}
+	if kind := diag.KindOf(err); err == nil || kind != diag.Refused && kind != diag.Unavailable {
+		return err
+	}
+	if part := p.urgent(); len(part.changes) > 0 {
+		if partly := to.publish(ctx, part); partly != nil {
+			return errors.Join(err, partly)
 		}
+		r.note(fmt.Sprintf("of %s, only what follows the nodes' states was published", service))
 	}
-	r.live.version = r.report.Version
-	var to publisher = r.live
-	if r.DryRun {
-		to = dry{out: out, quiet: r.JSON || r.Diff}
-	}
-	return to.publish(ctx, p)
+	return err
 }
 
 // stepping is what the publisher calls before each step.

@@ -182,6 +182,56 @@ func TestLossGuard(t *testing.T) {
 	}
 }
 
+// A service whose checker refuses, or whose map would lose too much, keeps back neither the other
+// services nor what a node's state changes.
+func TestARefusalStopsNoFailover(t *testing.T) {
+	for name, disturb := range map[string]func(*collective){
+		"checker": func(c *collective) {
+			need.Program(t, "kzonecheck")
+			os.MkdirAll(c.path("zones"), 0o755)
+			c.write("zones/example.org", "www IN A nonsense\n")
+			c.config = strings.Replace(c.config, "apache = []\ndns = []\n[genmaps.reload]", "apache = []\n[genmaps.reload]", 1)
+		},
+		"loss": func(c *collective) {
+			for i := range 40 {
+				c.edit(fmt.Sprintf("objectClass: rplanMailbox\nrplanAddress: user%03d@", i), fmt.Sprintf("objectClass: other\nrplanAddress: user%03d@", i))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCollective(t)
+			c.mustRun(c.options())
+			before := c.published()
+			disturb(c)
+			c.setState("n2", "out")
+			for range 2 {
+				_, stderr, err := c.run(c.options())
+				if diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), "maps stay as they are") {
+					t.Errorf("got %v, %s", err, stderr)
+				}
+			}
+			changed := differing(before, c.published())
+			for _, urgent := range []string{"postfix/placements.cdb", "dovecot/placements", "apache/placements"} {
+				if !slices.Contains(changed, urgent) {
+					t.Errorf("%s does not know that n2 is out; changed are %q", urgent, changed)
+				}
+			}
+			for _, held := range map[string][]string{"checker": {"dns/example.org.zone"}, "loss": {"postfix/mailboxes.cdb", "postfix/aliases.cdb"}}[name] {
+				if slices.Contains(changed, held) {
+					t.Errorf("%s was changed", held)
+				}
+			}
+			if name == "checker" {
+				c.write("zones/example.org", "other IN A 192.0.2.9\n")
+				c.mustRun(c.options())
+				if !strings.Contains(c.published()["dns/example.org.zone"], "192.0.2.9") {
+					t.Error("the zone was not published once it was mended")
+				}
+			}
+		})
+	}
+}
+
 // A few rows may always go, and a share of many.
 func TestLossesThatAreAllowed(t *testing.T) {
 	s := defaults()
@@ -190,7 +240,7 @@ func TestLossesThatAreAllowed(t *testing.T) {
 		refused         bool
 	}{{5, 5, false}, {20, 9, false}, {20, 10, true}, {1000, 100, false}, {1000, 101, true}} {
 		c := &change{File: render.File{Service: "postfix", Name: "m", Format: render.CDB, Guarded: true}, loss: loss{of: n.before, count: n.removed}}
-		p := &plan{changes: []*change{c}}
+		p := &plan{service: "postfix", changes: []*change{c}}
 		if err := checkLosses(p, &s); (err != nil) != n.refused {
 			t.Errorf("%+v: %v", n, err)
 		}

@@ -82,7 +82,7 @@ func checkLosses(p *plan, s *Settings) error {
 	if refused == nil {
 		return nil
 	}
-	return diag.Refused.Errorf("%s\nnothing was changed", strings.Join(refused, "\n")).
+	return diag.Refused.Errorf("%s\n%s's maps stay as they are", strings.Join(refused, "\n"), p.service).
 		WithHint("if they are meant to go, run once with --allow-loss; --dry-run --diff shows all of it")
 }
 

@@ -16,15 +16,28 @@ import (
 	"rplan/lib/genmaps/render"
 )
 
-// plan is what a run is about to do: found by reading only, shown by a dry
-// run, carried out by a publisher.
+// plan is what a run is about to do with one service: found by reading only,
+// shown by a dry run, carried out by a publisher.
 type plan struct {
-	maps     string   // the maps directory
-	services []string // that files are for
-	files    []render.File
-	changes  []*change
-	removed  []string // published files that belong to no map any more, relative to maps
-	zones    loss     // of all zones together
+	maps    string // the maps directory
+	service string
+	files   []render.File // all of the service
+	changes []*change
+	removed []string // published files that belong to no map any more, relative to maps
+	zones   loss     // of all zones together
+	held    bool     // other changes of the service were refused
+}
+
+// urgent is the part of a refused plan that goes out all the same: a loss or a
+// bad zone must not keep users on a node that is gone.
+func (p *plan) urgent() *plan {
+	part := &plan{maps: p.maps, service: p.service, files: p.files, held: true}
+	for _, c := range p.changes {
+		if c.Urgent {
+			part.changes = append(part.changes, c)
+		}
+	}
+	return part
 }
 
 // change is a file that is new, differs from what is published, or was touched since it was.
@@ -52,9 +65,9 @@ type planner struct {
 	show   func(f render.File, line []byte) // is told each line of the diff; may be nil
 }
 
-// plan compares the files of some services.
-func (p *planner) plan(services []string, files []render.File) (*plan, error) {
-	out := &plan{maps: p.maps, services: services, files: files}
+// plan compares the files of a service.
+func (p *planner) plan(service string, files []render.File) (*plan, error) {
+	out := &plan{maps: p.maps, service: service, files: files}
 	for i, f := range files {
 		c := &change{File: f}
 		var err error
@@ -71,7 +84,7 @@ func (p *planner) plan(services []string, files []render.File) (*plan, error) {
 			out.changes = append(out.changes, c)
 		}
 	}
-	out.removed = strays(services, files, p.before)
+	out.removed = strays(service, files, p.before)
 	return out, p.countRemovedZones(out)
 }
 
@@ -158,8 +171,8 @@ func (p *planner) compareText(c *change, zones *loss) error {
 	return nil
 }
 
-// strays are the files that an earlier run published for one of the services and this one does not.
-func strays(services []string, files []render.File, before *state) []string {
+// strays are the files that an earlier run published for the service and this one does not.
+func strays(service string, files []render.File, before *state) []string {
 	belongs := map[string]bool{}
 	for _, f := range files {
 		for _, path := range paths(f) {
@@ -167,12 +180,10 @@ func strays(services []string, files []render.File, before *state) []string {
 		}
 	}
 	var strays []string
-	for _, service := range services {
-		if s := before.Services[service]; s != nil {
-			for path := range s.Files {
-				if !belongs[path] {
-					strays = append(strays, path)
-				}
+	if s := before.Services[service]; s != nil {
+		for path := range s.Files {
+			if !belongs[path] {
+				strays = append(strays, path)
 			}
 		}
 	}

@@ -21,10 +21,11 @@ type publisher interface {
 	publish(context.Context, *plan) error
 }
 
-// live publishes for real: everything is staged and checked first, then
-// swapped in file by file, then the services are told. Whatever stops it, the
-// maps in use are old or new, each file whole, and the next run finishes: the
-// state on disk says which services were begun (unsettled) or not yet told (reload).
+// live publishes for real, one service after the other: its files are staged
+// and checked first, then swapped in one by one. At the end the services are
+// told. Whatever stops it, the maps in use are old or new, each file whole, and
+// the next run finishes: the state on disk says which services were begun
+// (unsettled) or not yet told (reload).
 type live struct {
 	settings *Settings
 	state    *state
@@ -32,7 +33,6 @@ type live struct {
 	inputs   string
 	preview  bool // into a directory that no service reads
 	quiet    bool // tell no service
-	told     bool // the services were told, or were not to be
 	warn     func(string)
 	step     func(string) // called before each step; a test stops there
 }
@@ -67,10 +67,7 @@ func (l *live) publish(ctx context.Context, p *plan) error {
 	if err := os.RemoveAll(staged(p.maps)); err != nil {
 		return diag.CantCreate.Errorf("removing the staging directory: %w", err)
 	}
-	if err := l.settle(p); err != nil {
-		return err
-	}
-	return l.reload(ctx, p.maps)
+	return l.settle(p)
 }
 
 // stage writes what changes and links what stays, so that a checker finds all of a service's files in one place.
@@ -79,13 +76,11 @@ func (l *live) stage(ctx context.Context, p *plan) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return diag.CantCreate.Errorf("removing what a killed run left: %w", err)
 	}
-	for _, service := range p.services {
-		if err := l.makeDirectory(filepath.Join(p.maps, service), service); err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Join(dir, service), 0o700); err != nil {
-			return diag.CantCreate.Errorf("making room for new maps: %w", err)
-		}
+	if err := l.makeDirectory(filepath.Join(p.maps, p.service), p.service); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, p.service), 0o700); err != nil {
+		return diag.CantCreate.Errorf("making room for new maps: %w", err)
 	}
 	changed := map[string]bool{}
 	for _, c := range p.changes {
@@ -134,22 +129,25 @@ func (l *live) write(ctx context.Context, c *change, dir string) error {
 	return l.buildTable(ctx, filepath.Dir(dir), path, c.Format)
 }
 
-// announce says on disk which services are about to change, before the first does.
+// announce says on disk that the service is about to change, before it does.
 func (l *live) announce(p *plan) error {
+	if len(p.changes) == 0 {
+		return nil
+	}
+	s := l.state.Services[p.service]
+	if s == nil {
+		s = &serviceState{Files: map[string]fileStamp{}}
+		l.state.Services[p.service] = s
+	}
+	s.Unsettled = true
 	for _, c := range p.changes {
-		s := l.state.Services[c.Service]
-		if s == nil {
-			s = &serviceState{Files: map[string]fileStamp{}}
-			l.state.Services[c.Service] = s
-		}
-		s.Unsettled = true
 		s.Reload = s.Reload || c.Reload && !l.quiet
 		// A run that is killed after this knows all files that may be there.
 		for _, path := range paths(c.File) {
 			s.Files[path] = fileStamp{}
 		}
 	}
-	l.step("note the services that change")
+	l.step("note that " + p.service + " changes")
 	return l.state.save(p.maps)
 }
 
@@ -211,36 +209,36 @@ func (p *plan) inPlace() map[string]bool {
 
 // settle records what the published files were made from.
 func (l *live) settle(p *plan) error {
-	for _, service := range p.services {
-		s := &serviceState{Version: l.version, Inputs: l.inputs, Files: map[string]fileStamp{}}
-		if before := l.state.Services[service]; before != nil {
-			s.Reload = before.Reload
-		}
-		for _, f := range p.files {
-			if f.Service != service {
+	s := &serviceState{Files: map[string]fileStamp{}}
+	if before := l.state.Services[p.service]; before != nil {
+		s.Reload = before.Reload
+	}
+	if !p.held { // else the next run looks again
+		s.Version, s.Inputs = l.version, l.inputs
+	}
+	for _, f := range p.files {
+		for _, path := range paths(f) {
+			st, err := stamp(filepath.Join(p.maps, path))
+			if errors.Is(err, fs.ErrNotExist) && p.held {
 				continue
 			}
-			for _, path := range paths(f) {
-				st, err := stamp(filepath.Join(p.maps, path))
-				if err != nil {
-					return diag.CantCreate.Errorf("looking at what was published: %w", err)
-				}
-				s.Files[path] = st
+			if err != nil {
+				return diag.CantCreate.Errorf("looking at what was published: %w", err)
 			}
+			s.Files[path] = st
 		}
-		l.state.Services[service] = s
 	}
-	l.step("note what was published")
+	l.state.Services[p.service] = s
+	l.step("note what was published for " + p.service)
 	return l.state.save(p.maps)
 }
 
 // reload tells the services that have to be told, those of an earlier run too.
 // One that fails keeps its mark, so that the next run tells it again.
 func (l *live) reload(ctx context.Context, dir string) error {
-	if l.quiet || l.told {
+	if l.quiet {
 		return nil
 	}
-	l.told = true
 	var failed error
 	asked := false
 	for _, service := range slices.Sorted(maps.Keys(l.state.Services)) {
@@ -262,15 +260,4 @@ func (l *live) reload(ctx context.Context, dir string) error {
 	}
 	l.step("note what was told")
 	return errors.Join(failed, l.state.save(dir))
-}
-
-// of are the changed files of a service.
-func (p *plan) of(service string) []render.File {
-	var files []render.File
-	for _, c := range p.changes {
-		if c.Service == service {
-			files = append(files, c.File)
-		}
-	}
-	return files
 }

@@ -104,9 +104,6 @@ func (d dry) publish(_ context.Context, p *plan) error {
 	for _, path := range p.removed {
 		fmt.Fprintf(d.out, "would remove %s\n", path)
 	}
-	if len(p.changes)+len(p.removed) == 0 {
-		fmt.Fprintln(d.out, nothingToDo)
-	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ func modifyState(dn, state string) *ldap.ModifyRequest {
 func (s *scene) cdb() error {
 	var keys, text, want bytes.Buffer
 	var rows [][2]string
-	old, err := mapfile.Open(filepath.Join(s.dir, "maps/postfix/mailboxes.cdb"), render.CDB)
+	old, err := mapfile.Open(filepath.Join(s.maps, "postfix/mailboxes.cdb"), render.CDB)
 	if err != nil {
 		return err
 	}

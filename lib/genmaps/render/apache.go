@@ -36,8 +36,8 @@ func Apache(in *Input) []File {
 	c := newApacheConf(in)
 	return []File{
 		c.sitesMap,
-		{Service: "apache", Name: "placements", Format: TextMap, Rows: sortedRows(apachePlacements(in.Snapshot))},
-		{Service: "apache", Name: "mirrors", Format: TextMap, Rows: sortedRows(apacheMirrors(in.Snapshot))},
+		{Service: "apache", Name: "placements", Format: TextMap, Rows: sortedRows(apachePlacements(in.Snapshot)), Urgent: true},
+		{Service: "apache", Name: "mirrors", Format: TextMap, Rows: sortedRows(apacheMirrors(in.Snapshot)), Urgent: true},
 		c.document("privacy.conf"),
 		c.document("visitor.conf"),
 		c.document("handover.conf"),

@@ -42,7 +42,7 @@ func logins(in *Input, name string, elsewhere func(active *directory.Node) strin
 			rows[p.Name] = elsewhere(active)
 		}
 	}
-	return File{Service: "dovecot", Name: name, Format: PasswdMap, Rows: sortedRows(rows)}
+	return File{Service: "dovecot", Name: name, Format: PasswdMap, Rows: sortedRows(rows), Urgent: true}
 }
 
 // listeners is the part of the configuration that has this node's address in it.

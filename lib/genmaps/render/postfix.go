@@ -58,7 +58,7 @@ func guarded(f File) File {
 // effect at once. Postfix sees that in an lmdb, and would notice another replaced table only after some seconds.
 func placements(in *Input) File {
 	format := formats[in.Settings.Postfix.SmallFormat]
-	return File{Service: "postfix", Name: "placements", Format: format, Rows: sortedRows(placementRows(in)), Reload: format != LMDB}
+	return File{Service: "postfix", Name: "placements", Format: format, Rows: sortedRows(placementRows(in)), Reload: format != LMDB, Urgent: true}
 }
 
 func placementRows(in *Input) map[string]string {

@@ -54,6 +54,7 @@ type File struct {
 	Text    []byte                    // for Document and Zone
 
 	Guarded bool // to lose many of its rows is refused unless allowed
+	Urgent  bool // what a node's state changes: it goes out even when other files of its service are refused
 	Reload  bool // the service reads a change of it only when told to
 }
 
