@@ -113,7 +113,7 @@ func block(t *testing.T, words ...string) []string {
 func certificate(t *testing.T) *slapd.Certificate {
 	t.Helper()
 	dir := t.TempDir()
-	script := strings.Join(block(t, "To make them"), "\n")
+	script := strings.Join(block(t, "openldap key.pem"), "\n")
 	run(t, need.Program(t, "sh"), "-ec", "cd "+dir+"\n"+strings.ReplaceAll(script, "IP:10.77.0.1", "IP:127.0.0.1"))
 	return &slapd.Certificate{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 }
