@@ -133,57 +133,6 @@ func (b *Builder) checkMailDomains() {
 	}
 }
 
-// checkSites gives each host name to one site and leaves out contacts that cannot be reached.
-func (b *Builder) checkSites() {
-	s := &b.snap
-	s.Sites = unique(b, "site", s.Sites, func(x Site) (string, right) { return x.Name, x.right() }, byAge)
-	owner := map[string]int{}
-	for i := range s.Sites {
-		owner[s.Sites[i].Name] = i
-	}
-	byAge := make([]int, len(s.Sites))
-	for i := range byAge {
-		byAge[i] = i
-	}
-	slices.SortFunc(byAge, func(i, j int) int {
-		return compareRights(s.Sites[i].right(), s.Sites[j].right())
-	})
-	for _, i := range byAge {
-		site := &s.Sites[i]
-		site.Aliases = slices.DeleteFunc(site.Aliases, func(alias string) bool {
-			j, taken := owner[alias]
-			if !taken {
-				owner[alias] = i
-				return false
-			}
-			b.conflict(alias, s.Sites[j].DN, site.DN, "host name %s is claimed by both: %s keeps it", show(alias), show(s.Sites[j].DN))
-			return true
-		})
-		b.checkContact(site)
-	}
-}
-
-// checkContact leaves a site without a contact address where mail to it would not arrive.
-func (b *Builder) checkContact(site *Site) {
-	if site.Contact == "" {
-		return
-	}
-	keys := []string{site.Name, site.Contact}
-	r, ok := b.snap.Resolve(site.Contact)
-	switch {
-	case b.network.isContact(site.Contact):
-		// Postfix makes no copy of a copy, and drops what is sent to a contact address itself.
-		b.report(site.DN, keys, "contact %s is a contact address itself; the site has no contact address", show(site.Contact))
-	case ok && r.Mailbox != nil && r.Mailbox.Status == Suspended:
-		b.notice([]string{site.DN}, keys, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
-	case !b.snap.exists(site.Contact):
-		b.report(site.DN, keys, "contact %s does not exist here; the site has no contact address", show(site.Contact))
-	default:
-		return
-	}
-	site.Contact = ""
-}
-
 // checkLists names the lists that cannot work as their entry says; nothing is left out, their mail waits.
 func (b *Builder) checkLists() {
 	for i := range b.snap.Lists {

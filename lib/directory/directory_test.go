@@ -357,37 +357,6 @@ func TestProblemsAreAboutNames(t *testing.T) {
 	}
 }
 
-func TestSites(t *testing.T) {
-	c := newCollective(t)
-	c.mailbox("cn=alice", "alice@example.org")
-	c.mailbox("cn=gone", "gone@example.org", "status=suspended")
-	site := func(dn, name string, fields ...string) {
-		c.add("site", dn, append([]string{"name=" + name, "placement=n1_n2"}, fields...)...)
-	}
-	site("@1 cn=a", "a.example.org", "alias=www.example.org", "contact=alice@example.org", "mode=proxy", "document-root=x/y")
-	site("@2 cn=b", "b.example.org", "alias=www.example.org", "alias=a.example.org", "alias=b.example.org", "contact=gone@example.org")
-	site("@3 cn=a2", "a.example.org")
-	site("cn=steal", "n1.nodes.example.net")
-	site("cn=dots", "d.example.org", "document-root=../../etc")
-	c.add("site", "cn=all", "name=all.example.org", "mode=everywhere")
-	s, problems := c.snapshot()
-	if len(s.Sites) != 3 {
-		t.Errorf("sites %+v", s.Sites)
-	}
-	if a := s.SiteOf("www.example.org"); a == nil || a.DN != "cn=a" || a.Mode != Proxy || a.Root != "x/y" || a.Contact != "alice@example.org" {
-		t.Errorf("site a: %+v", a)
-	}
-	if b := s.SiteOf("b.example.org"); b == nil || len(b.Aliases) != 0 || b.Contact != "" || b.Root != "b.example.org" {
-		t.Errorf("site b: %+v", b)
-	}
-	wantProblem(t, problems, `"cn=b", "cn=a"`, `host name "www.example.org" is claimed by both: "cn=a" keeps it`)
-	wantProblem(t, problems, `"cn=b", "cn=a"`, `host name "a.example.org"`)
-	wantProblem(t, problems, `"cn=b": contact "gone@example.org"`, "suspended")
-	wantProblem(t, problems, `"cn=a2", "cn=a"`, "has two entries")
-	wantProblem(t, problems, `"cn=steal"`, "names in nodes.example.net belong to the nodes")
-	wantProblem(t, problems, `"cn=dots"`, `document-root "../../etc"`)
-}
-
 func TestOrderOfEntriesDoesNotMatter(t *testing.T) {
 	lines := [][2]string{{"cn=a", "x@example.org"}, {"cn=b", "y@example.org"}, {"cn=c", "X@example.org"}, {"cn=d", "z@example.org"}}
 	var first []string
