@@ -136,7 +136,7 @@ func (l *live) announce(p *plan) error {
 	}
 	s := l.state.Services[p.service]
 	if s == nil {
-		s = &serviceState{Files: map[string]fileStamp{}}
+		s = &serviceState{Files: map[string]string{}}
 		l.state.Services[p.service] = s
 	}
 	s.Unsettled = true
@@ -144,7 +144,7 @@ func (l *live) announce(p *plan) error {
 		s.Reload = s.Reload || c.Reload && !l.quiet
 		// A run that is killed after this knows all files that may be there.
 		for _, path := range paths(c.File) {
-			s.Files[path] = fileStamp{}
+			s.Files[path] = ""
 		}
 	}
 	l.step("note that " + p.service + " changes")
@@ -209,7 +209,7 @@ func (p *plan) inPlace() map[string]bool {
 
 // settle records what the published files were made from.
 func (l *live) settle(p *plan) error {
-	s := &serviceState{Files: map[string]fileStamp{}}
+	s := &serviceState{Files: map[string]string{}}
 	if before := l.state.Services[p.service]; before != nil {
 		s.Reload = before.Reload
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
@@ -21,25 +22,20 @@ type state struct {
 
 // serviceState is where one service's maps stand.
 type serviceState struct {
-	Version   source.Version       `json:"version"`             // of the directory they were made from
-	Inputs    string               `json:"inputs"`              // digest of all else that they were made from
-	Files     map[string]fileStamp `json:"files"`               // published, by path below the maps directory
-	Unsettled bool                 `json:"unsettled,omitempty"` // a swap was begun and not seen to its end
-	Reload    bool                 `json:"reload,omitempty"`    // the service has yet to be told
+	Version   source.Version    `json:"version"`             // of the directory they were made from
+	Inputs    string            `json:"inputs"`              // digest of all else that they were made from
+	Files     map[string]string `json:"files"`               // stamps of what is published, by path below the maps directory
+	Unsettled bool              `json:"unsettled,omitempty"` // a swap was begun and not seen to its end
+	Reload    bool              `json:"reload,omitempty"`    // the service has yet to be told
 }
 
-// fileStamp tells whether a published file was touched since.
-type fileStamp struct {
-	Size  int64 `json:"size"`
-	MTime int64 `json:"mtime"` // nanoseconds since 1970
-}
-
-func stamp(path string) (fileStamp, error) {
+// stamp is what a file's size and time are, as one word: another one means that it was touched.
+func stamp(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fileStamp{}, err
+		return "", err
 	}
-	return fileStamp{info.Size(), info.ModTime().UnixNano()}, nil
+	return strconv.FormatInt(info.Size(), 10) + "@" + strconv.FormatInt(info.ModTime().UnixNano(), 10), nil
 }
 
 func statePath(maps string) string { return filepath.Join(maps, ".state.json") }
@@ -61,7 +57,7 @@ func loadState(maps string, warn func(string)) (*state, error) {
 		if of == nil {
 			delete(s.Services, service)
 		} else if of.Files == nil {
-			of.Files = map[string]fileStamp{}
+			of.Files = map[string]string{}
 		}
 	}
 	if s.Services == nil {
