@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/smtp"
 	"strings"
@@ -38,9 +39,31 @@ func TestRecipientsAreJudgedAtTheDoor(t *testing.T) {
 		{"bobby@example.org", "550 5.2.1"},
 		{"alice@elsewhere.example", "554 5.7.1"},
 		{"n1_n2@example.org", "550 5.1.1"},
+		{"x@[" + public + "]", "550 5.1.1"},
+		{"root@[" + vpn + "]", "550 5.1.1"},
 	} {
 		if got := reply(c.Rcpt(x.recipient)); !strings.HasPrefix(got, x.want) {
 			t.Errorf("%s: %s, want %s", x.recipient, got, x.want)
+		}
+	}
+}
+
+// What arrives for mlmmj is for lists only, and never local.
+func TestListsListenerTakesNothingElse(t *testing.T) {
+	run(t)
+	c := smtpTo(t, vpn, vpn+":10026")
+	if err := c.Mail(outsider); err != nil {
+		t.Fatal(err)
+	}
+	for recipient, want := range map[string]string{
+		"news@example.org":    "250",
+		"alice@example.org":   "450",
+		"x@elsewhere.example": "554 5.7.1",
+		"x@[" + vpn + "]":     "550 5.1.1",
+		"x@[" + public + "]":  "550 5.1.1",
+	} {
+		if got := reply(c.Rcpt(recipient)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", recipient, got, want)
 		}
 	}
 }
@@ -134,7 +157,7 @@ func TestNothingBounces(t *testing.T) {
 		"old@example.org":     "The node of this list",
 		"nowhere@example.org": "The node of this list",
 		"lost@example.org":    "", // mlmmj has no such list on this node
-		"six@example.org":     "never heard of",
+		"six@example.org":     "This mailbox cannot be reached now",
 	} {
 		send(t, letter("waits"), recipient)
 		if got := queued(t, recipient); !strings.Contains(got, why) {
@@ -155,6 +178,33 @@ func TestNothingBounces(t *testing.T) {
 	})
 	arrives(t, "/var/vmail", "carol@example.org", "later")
 	six.got(t, "waits")
+}
+
+// Who gets a report after days learns that the mail did not arrive, and no address or name of the node.
+func TestReportsNameNoNode(t *testing.T) {
+	run(t)
+	listen(t, "[fd77::4]:24").refuse("450 4.2.0 no room")
+	settings := func(lifetime string) {
+		if err := command("postconf", "-e", "maximal_queue_lifetime="+lifetime); err != nil {
+			t.Fatal(err)
+		}
+		reload(t)
+	}
+	if err := command("postsuper", "-d", "ALL"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { settings("5d") })
+	settings("0")
+	deliver(t, smtpTo(t, client, public+":25"), "alice@example.org", letter("never-arrives"), "six@example.org")
+	got := arrives(t, "/var/vmail", "alice@example.org", "Undelivered Mail")
+	if !strings.Contains(got, "<six@example.org>: This mailbox cannot be reached now") {
+		t.Errorf("the report says\n%s", got)
+	}
+	for _, secret := range []string{"fd77:", "10.77.", "n4"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("%q is in the report:\n%s", secret, got)
+		}
+	}
 }
 
 // states publishes the maps for nodes in these states, and what began when the test ends.
@@ -198,6 +248,10 @@ func TestSubmission(t *testing.T) {
 	}
 	if got := reply(plain.Mail("alice@example.org")); !strings.HasPrefix(got, "530") {
 		t.Errorf("mail without TLS: %s", got)
+	}
+	old := smtpTo(t, client, public+":587")
+	if err := old.StartTLS(&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("a password may come by TLS 1.1")
 	}
 	session := func(from, user, password string) (*smtp.Client, error) {
 		c := smtpTo(t, from, public+":587")
