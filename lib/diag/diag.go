@@ -13,7 +13,7 @@ type Kind int
 
 const (
 	Failed      Kind = 1  // something else went wrong
-	Refused     Kind = 2  // a guard said no; nothing was changed
+	Refused     Kind = 2  // a guard said no; what it guards was not changed
 	Partial     Kind = 3  // some items were skipped, all others are done
 	Usage       Kind = 64 // the command line is wrong
 	BadData     Kind = 65 // input that cannot be read as what it should be
