@@ -15,7 +15,11 @@ import (
 
 // makeRoot makes the maps directory, which every service passes through.
 func makeRoot(maps string) error {
-	if _, err := os.Stat(maps); err == nil {
+	if info, err := os.Stat(maps); err == nil {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && owner != uint32(os.Geteuid()) {
+			return diag.CantCreate.Errorf("%q belongs to another user (%d), who could put links in the way", maps, owner).
+				WithHint("name a directory of your own, such as one made by mktemp -d")
+		}
 		return nil
 	}
 	err := os.MkdirAll(filepath.Dir(maps), 0o755)
@@ -40,10 +44,12 @@ func (l *live) makeDirectory(dir, service string) error {
 	case os.Geteuid() == 0:
 		mode, gid = 0o750, l.group(service)
 	}
-	info, err := os.Stat(dir)
+	info, err := os.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = appear(dir, mode, gid)
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%q is no directory", dir)
 	case err == nil && os.Geteuid() == 0 && gid > 0 && info.Mode().Perm() == 0o750 && info.Sys().(*syscall.Stat_t).Gid == 0:
 		err = os.Chown(dir, -1, gid)
 	}

@@ -432,6 +432,30 @@ func TestOutputMustNotBeTheLiveMaps(t *testing.T) {
 	}
 }
 
+// Root follows no link that somebody else put where the maps go.
+func TestPlantedDirectories(t *testing.T) {
+	c := newCollective(t)
+	o := c.options()
+	o.Output = c.path("preview")
+	if err := os.Mkdir(o.Output, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(c.path("elsewhere"), c.path("preview/apache")); err != nil {
+		t.Fatal(err)
+	}
+	os.Mkdir(c.path("elsewhere"), 0o755)
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.CantCreate || !strings.Contains(err.Error(), "is no directory") {
+		t.Errorf("a link in the place of a service: %v", err)
+	}
+	need.Root(t)
+	if err := os.Chown(o.Output, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.run(o); diag.KindOf(err) != diag.CantCreate || !strings.Contains(err.Error(), "belongs to another user") {
+		t.Errorf("a directory of somebody else: %v", err)
+	}
+}
+
 // Machines get arrays, never null, and the report also when a service was not told.
 func TestJSON(t *testing.T) {
 	c := newCollective(t)
