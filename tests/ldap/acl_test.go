@@ -147,17 +147,17 @@ func TestNoGuessing(t *testing.T) {
 	for _, dn := range []string{"", mailbox("bob"), mailbox("alice"), node("mx1"), node("imap1"), node("web2")} {
 		conn := bind(t, s, dn)
 		for _, target := range []string{mailbox("bob"), node("n1"), service("authenticator")} {
-			if matched, err := conn.Compare(target, "userPassword", password); err == nil {
+			if matched, err := conn.Compare(target, "userPassword", hash); err == nil {
 				t.Errorf("%q compares the password of %q: %v", dn, target, matched)
 			}
 		}
 		result, err := conn.Search(ldap.NewSearchRequest("ou=mailboxes,"+base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases,
-			0, 0, false, "(|(userPassword="+password+")(cn=Bob))", []string{"1.1"}, nil))
+			0, 0, false, "(|(userPassword="+hash+")(cn=Bob))", []string{"1.1"}, nil))
 		if err == nil && len(result.Entries) > 0 {
 			t.Errorf("%q finds %q by its password or name", dn, result.Entries[0].DN)
 		}
 	}
-	if matched, err := bind(t, s, service("authenticator")).Compare(mailbox("bob"), "userPassword", password); err != nil || !matched {
+	if matched, err := bind(t, s, service("authenticator")).Compare(mailbox("bob"), "userPassword", hash); err != nil || !matched {
 		t.Errorf("the authenticator compares a password: %v, %v", matched, err)
 	}
 }
@@ -232,7 +232,7 @@ func TestNobodyWrites(t *testing.T) {
 
 // A user may set the own password, and slapd stores a hash.
 func TestOwnPassword(t *testing.T) {
-	s := slapd.Run(t, slapd.Options{ACL: true, LDIF: directory(t), NoSync: true})
+	s := slapd.Run(t, slapd.Options{ACL: true, Provider: true, LDIF: directory(t), NoSync: true})
 	conn := bind(t, s, mailbox("bob"))
 	if _, err := conn.PasswordModify(ldap.NewPasswordModifyRequest("", password, "new")); err != nil {
 		t.Fatal(err)
@@ -249,7 +249,39 @@ func TestOwnPassword(t *testing.T) {
 	if len(stored) != 1 || !strings.HasPrefix(stored[0], "userPassword: {CRYPT}$6$") {
 		t.Errorf("stored is %q, want one SHA-512 hash", stored)
 	}
-	must(t, modify(conn, mailbox("bob"), "userPassword", "{CRYPT}x"))
+	must(t, modify(conn, mailbox("bob"), "userPassword", hash))
+}
+
+// No user, not even an admin, gives a mailbox a password whose check holds up the servers of all.
+func TestPasswordsThatStopServers(t *testing.T) {
+	s := slapd.Run(t, slapd.Options{ACL: true, Provider: true, LDIF: directory(t), NoSync: true})
+	before := view(t, bind(t, s, s.RootDN), mailbox("bob"))
+	for _, dn := range []string{mailbox("bob"), service("ada"), s.RootDN} {
+		conn := bind(t, s, dn)
+		for what, values := range map[string][]string{
+			"rounds":         {"{CRYPT}$6$rounds=999999999$0123456789abcdef$" + hash[len(hash)-86:]},
+			"yescrypt":       {"{CRYPT}$y$jFT$0123456789abcdef$" + hash[len(hash)-43:]},
+			"megabytes":      {strings.Repeat("x", 1<<20)},
+			"a long hash":    {hash + strings.Repeat("x", 1<<20)},
+			"a second line":  {hash + "\n"},
+			"two passwords":  {hash, strings.Replace(hash, "0123", "3210", 1)},
+			"in the clear":   {"new"},
+			"another scheme": {"{SSHA}dW5zYWx0ZWQ="},
+			"a letter":       {strings.ToLower(hash)},
+		} {
+			if err := modify(conn, mailbox("bob"), "userPassword", values...); !ldap.IsErrorWithCode(err, ldap.LDAPResultConstraintViolation) {
+				t.Errorf("%q sets %s: %v, want a constraint violation", dn, what, err)
+			}
+		}
+		request := ldap.NewModifyRequest(mailbox("bob"), nil)
+		request.Add("userPassword", []string{strings.Replace(hash, "0123", "3210", 1)})
+		if err := conn.Modify(request); err == nil {
+			t.Errorf("%q adds a second password", dn)
+		}
+	}
+	if after := view(t, bind(t, s, s.RootDN), mailbox("bob")); !reflect.DeepEqual(after, before) {
+		t.Errorf("the entry changed from\n%q\nto\n%q", before, after)
+	}
 }
 
 // Admins and root of the machine write everything.

@@ -125,15 +125,16 @@ func TestFormsAgree(t *testing.T) {
 	const main, log, frontend, global = "olcDatabase={1}mdb,cn=config", "olcDatabase={2}mdb,cn=config",
 		"olcDatabase={-1}frontend,cn=config", "cn=config"
 	all := map[string][]string{
-		main:                              {"olcAccess", "olcLimits", "olcDbIndex", "olcDbMaxSize", "olcSuffix", "olcRootDN", "olcSyncrepl", "olcUpdateRef"},
-		log:                               {"olcAccess", "olcLimits", "olcDbIndex", "olcDbMaxSize", "olcSuffix", "olcRootDN"},
-		frontend:                          {"olcPasswordHash"},
-		global:                            {"olcPasswordCryptSaltFormat", "olcSecurity", "olcLocalSSF"},
-		"olcOverlay={0}syncprov," + main:  {"olcSpCheckpoint", "olcSpSessionlogSource", "olcSpNoPresent", "olcSpReloadHint"},
-		"olcOverlay={0}syncprov," + log:   {"olcSpCheckpoint", "olcSpSessionlogSource", "olcSpNoPresent", "olcSpReloadHint"},
-		"olcOverlay={1}accesslog," + main: {"olcAccessLogDB", "olcAccessLogOps", "olcAccessLogSuccess", "olcAccessLogPurge"},
+		main:                               {"olcAccess", "olcLimits", "olcDbIndex", "olcDbMaxSize", "olcSuffix", "olcRootDN", "olcSyncrepl", "olcUpdateRef"},
+		log:                                {"olcAccess", "olcLimits", "olcDbIndex", "olcDbMaxSize", "olcSuffix", "olcRootDN"},
+		frontend:                           {"olcPasswordHash"},
+		global:                             {"olcPasswordCryptSaltFormat", "olcSecurity", "olcLocalSSF"},
+		"olcOverlay={0}syncprov," + main:   {"olcSpCheckpoint", "olcSpSessionlogSource", "olcSpNoPresent", "olcSpReloadHint"},
+		"olcOverlay={0}syncprov," + log:    {"olcSpCheckpoint", "olcSpSessionlogSource", "olcSpNoPresent", "olcSpReloadHint"},
+		"olcOverlay={1}constraint," + main: {"olcConstraintAttribute"},
+		"olcOverlay={2}accesslog," + main:  {"olcAccessLogDB", "olcAccessLogOps", "olcAccessLogSuccess", "olcAccessLogPurge"},
 	}
-	for role, least := range map[string]int{"provider": 40, "consumer": 25} {
+	for role, least := range map[string]int{"provider": 42, "consumer": 25} {
 		conf := convert(t, role)
 		_, ldif := debian(t, role)
 		compared := 0

@@ -20,6 +20,9 @@ const base = slapd.Suffix
 // password is everybody's.
 const password = "pw"
 
+// hash is what slapd stores of it, the one form in which a mailbox may have it.
+const hash = "{CRYPT}$6$0123456789abcdef$zAYvvEJcrKSqV2KUPTUM1K9eaGv20n9mUjWSDZW0QnwBRk0LSoTIT3PW7mCEa30acQuLwC1rnfhmbdGOSp.jX."
+
 func node(name string) string    { return "rplanNodeName=" + name + ",ou=nodes," + base }
 func service(name string) string { return "cn=" + name + ",ou=services," + base }
 func mailbox(name string) string { return "rplanAddress=" + name + "@example.org,ou=mailboxes," + base }
@@ -33,7 +36,7 @@ func shipped(t *testing.T, name string, pairs ...string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), name)
-	pairs = append(pairs, "{REPLACE-ME}", password)
+	pairs = append(pairs, "{REPLACE-ME}", hash)
 	write(t, path, strings.NewReplacer(pairs...).Replace(string(text)))
 	return path
 }
