@@ -232,6 +232,22 @@ func TestClaimsOfALostEntryAreFree(t *testing.T) {
 	}
 }
 
+// Who reads a role address can have certificates for the domain: it takes an entry of its own, which admins make.
+func TestNoAliasIsARole(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("cn=mallory", "mallory@example.org", "alias=Admin@example.org", "alias=hostmaster@example.org", "alias=admin.of.nothing@example.org")
+	c.mailbox("cn=root", "root@example.org")
+	c.forward("postmaster", "mallory@example.org")
+	c.add("list", "cn=abuse", "address=abuse@example.org", "node=n1")
+	s, problems := c.snapshot()
+	want := []string{"abuse@example.org", "admin.of.nothing@example.org", "mallory@example.org", "postmaster@example.org", "root@example.org"}
+	if got := addresses(s); !slices.Equal(got, want) {
+		t.Errorf("recipients %q", got)
+	}
+	wantProblem(t, problems, `"cn=mallory": alias "Admin@example.org": addresses of the role admin are kept for entries of their own; the value is left out`)
+	wantProblem(t, problems, `"cn=mallory": alias "hostmaster@example.org"`)
+}
+
 func TestOnlyOwnDomainsAreTaken(t *testing.T) {
 	c := newCollective(t)
 	c.add("domain", "dc=dns", "name=dns.example", "service=dns")

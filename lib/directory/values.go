@@ -18,7 +18,8 @@ const (
 	maxLocal     = 64  // RFC 5321 section 4.5.3.1.1
 	maxHost      = 253 // RFC 1035 section 3.1, in text
 	maxLabel     = 63
-	maxPlacement = 8 // nodes in a placement
+	maxPlacement = 8   // nodes in a placement
+	maxPlaceName = 200 // bytes; LMDB keeps keys up to 511, of which a map needs some for itself
 	maxPath      = 200
 	maxKey       = 4096
 )
@@ -108,8 +109,8 @@ func parseAddress(v []byte) (string, error) {
 
 // parsePlacement reads node names joined with "_", in order of preference.
 func parsePlacement(v []byte) (*Placement, error) {
-	if len(v) > maxPlacement*(maxLabel+1) {
-		return nil, errors.New("the placement is too long")
+	if len(v) > maxPlaceName {
+		return nil, fmt.Errorf("a placement has at most %d characters", maxPlaceName)
 	}
 	p := &Placement{}
 	for name := range strings.SplitSeq(string(v), "_") {

@@ -15,6 +15,7 @@ var parsers = map[string]func([]byte) (string, error){
 	"host":    parseHost,
 	"address": parseAddress,
 	"box":     parseBoxAddress,
+	"alias":   parseAlias,
 	"path":    parsePath,
 	"placement": func(v []byte) (string, error) {
 		p, err := parsePlacement(v)
@@ -60,6 +61,7 @@ func TestAccepted(t *testing.T) {
 		{"address", "a+tag@example.org", "a+tag@example.org"},
 		{"address", "_x=y~z&w-v@example.org", "_x=y~z&w-v@example.org"},
 		{"box", "news-announce@example.org", "news-announce@example.org"},
+		{"alias", "admins@example.org", "admins@example.org"},
 		{"placement", "n1", "n1"},
 		{"placement", "N1_n2_n3", "n1_n2_n3"},
 		{"path", "Cafe/public_html-2.0", "Cafe/public_html-2.0"},
@@ -79,7 +81,8 @@ func TestRefused(t *testing.T) {
 		"host":              {"", "localhost", "a..b", ".a.b", "a.b.", "-a.b", "a-.b", "a_b.c", long + ".org", strings.Repeat("a.", 127) + "org", "a.b\n", "*.example.org", "a.b:80", "bücher.example"},
 		"address":           {"", "a", "@b.c", "a@", "a@b", "a@b@c.d", ".a@b.c", "a.@b.c", "a..b@c.d", "-a@b.c", "+a@b.c", "o'brien@b.c", `"a b"@c.d`, "a b@c.d", "a@b.c\r\n", "a%b@c.d", "a|b@c.d", "/a@b.c", "a/b@c.d", "$a@b.c", "a\x00@b.c", "a\xff@b.c", long + "a@b.c", "ünal@b.c", "a@[10.0.0.1]"},
 		"box":               {"a+b@c.d"},
-		"placement":         {"", "_", "n1_", "_n1", "n1__n2", "n1_n1", "n1 n2", "n1/n2", "n1_n2:x", "a_b_c_d_e_f_g_h_i"},
+		"alias":             {"Postmaster@b.c", "ADMIN@b.c", "webmaster@b.c", "mailer-daemon@b.c", "ssladmin@b.c", "a b@c.d"},
+		"placement":         {"", "_", "n1_", "_n1", "n1__n2", "n1_n1", "n1 n2", "n1/n2", "n1_n2:x", "a_b_c_d_e_f_g_h_i", long[1:] + "_b" + long[2:] + "_c" + long[2:] + "_" + long[:12]},
 		"path":              {"", "/etc", "..", "a/../b", ".git", "a/.ssh", "a//b", "a/", "-a", "a b", "a\nb", `a"b`, "a%b", strings.Repeat("a", 201)},
 		"address of a host": {"", "10.0.0", "10.0.0.0/8", "0.0.0.0", "::", "224.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "n1", "10.0.0.1\n"},
 	} {
