@@ -33,8 +33,9 @@ func (b *Builder) checkSites() {
 	}
 	slices.SortFunc(kept, func(x, y Site) int { return strings.Compare(x.Name, y.Name) })
 	s.Sites = kept
+	known := map[string]ends{}
 	for i := range s.Sites {
-		b.checkContact(&s.Sites[i])
+		b.checkContact(&s.Sites[i], known)
 	}
 }
 
@@ -99,23 +100,53 @@ func directoriesAbove(path string) iter.Seq[string] {
 	}
 }
 
-// checkContact leaves a site without a contact address where mail to it would not arrive.
-func (b *Builder) checkContact(site *Site) {
+// checkContact leaves a site without a contact address where mail to it would
+// not arrive, which nobody would learn of, since such mail makes no bounces
+// (they would name the owner), or where a list's manager would answer the sender.
+func (b *Builder) checkContact(site *Site, known map[string]ends) {
 	if site.Contact == "" {
 		return
 	}
-	keys := []string{site.Name, site.Contact}
 	r, ok := b.snap.Resolve(site.Contact)
+	lead := b.snap.ends(site.Contact, known)
+	var why string
 	switch {
 	case b.network.isContact(site.Contact):
 		// Postfix makes no copy of a copy, and drops what is sent to a contact address itself.
-		b.report(site.DN, keys, "contact %s is a contact address itself; the site has no contact address", show(site.Contact))
+		why = "is a contact address itself"
 	case ok && r.Mailbox != nil && r.Mailbox.Status == Suspended:
-		b.notice([]string{site.DN}, keys, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
+		b.notice([]string{site.DN}, []string{site.Name, site.Contact}, "contact %s is suspended; the site has no contact address for now", show(site.Contact))
+		site.Contact = ""
+		return
 	case !b.snap.exists(site.Contact):
-		b.report(site.DN, keys, "contact %s does not exist here; the site has no contact address", show(site.Contact))
+		why = "does not exist here"
+	case lead.list:
+		why = "leads to a mailing list, which may answer the sender and be named; a contact address must end in a mailbox here"
+	case !lead.mailbox:
+		why = "leads elsewhere only, where mail may be refused without a word to anybody; a contact address must end in a mailbox here"
 	default:
 		return
 	}
+	b.report(site.DN, []string{site.Name, site.Contact}, "contact %s %s; the site has no contact address", show(site.Contact), why)
 	site.Contact = ""
+}
+
+// ends is what mail for an address comes to in the end, here.
+type ends struct{ mailbox, list bool }
+
+// ends follows forwards, which make no loops any more; known is what it found of them so far.
+func (s *Snapshot) ends(address string, known map[string]ends) (all ends) {
+	r, _ := s.Resolve(address)
+	if r.Forward == nil {
+		return ends{mailbox: r.Mailbox != nil, list: r.List != nil}
+	}
+	if found, ok := known[r.Address]; ok {
+		return found
+	}
+	for _, target := range r.Forward.Targets {
+		found := s.ends(target, known)
+		all.mailbox, all.list = all.mailbox || found.mailbox, all.list || found.list
+	}
+	known[r.Address] = all
+	return all
 }

@@ -115,3 +115,50 @@ func TestAMainNameTakesNoOlderAlias(t *testing.T) {
 		wantProblem(t, problems, `"cn=own", "cn=late": host name "late.example.org"`)
 	}
 }
+
+// What is sent to a contact address comes to a mailbox here, and no program answers it.
+func TestContactsEndInAMailboxHere(t *testing.T) {
+	c := newCollective(t)
+	c.mailbox("cn=alice", "alice@example.org", "alias=al@example.org")
+	c.add("list", "cn=talk", "address=talk@example.org", "manager=mailman3", "node=n1")
+	c.forward("press", "talk@example.org", "alice@example.org")
+	c.forward("office", "press@example.org")
+	c.forward("team", "al@example.org", "bob@far.example")
+	c.forward("moved", "bob@far.example")
+	c.forward("moved2", "moved@example.org")
+	contacts := map[string]string{
+		"alice@example.org": "", "al+x@example.org": "", "team@example.org": "",
+		"talk@example.org": "mailing list", "talk-request@example.org": "mailing list", "talk+x@example.org": "mailing list",
+		"press@example.org": "mailing list", "office@example.org": "mailing list",
+		"bob@far.example": "elsewhere", "moved@example.org": "elsewhere", "moved2@example.org": "elsewhere",
+	}
+	host := func(contact string) string { return strings.NewReplacer("+", "-", "@", ".").Replace(contact) }
+	for contact := range contacts {
+		c.site("cn="+contact, host(contact), "contact="+contact)
+	}
+	s, problems := c.snapshot()
+	for contact, why := range contacts {
+		if site := s.SiteOf(host(contact)); (site.Contact == contact) != (why == "") {
+			t.Errorf("%s: contact %q", contact, site.Contact)
+		}
+		if why != "" {
+			wantProblem(t, problems, `"cn=`+contact+`": contact "`+contact+`"`, why, "a contact address must end in a mailbox here")
+		}
+	}
+}
+
+// A host name that reads as an IP address would take what comes for that address.
+func TestSiteNamesThatAreNumbers(t *testing.T) {
+	c := newCollective(t)
+	for _, name := range []string{"192.0.2.1", "127.1", "www.1", "0x7f.0x1"} {
+		c.site("cn="+name, name)
+	}
+	c.site("cn=ok", "1.2.example.org", "alias=192.0.2.2")
+	s, problems := c.snapshot()
+	if len(s.Sites) != 1 || s.Sites[0].Name != "1.2.example.org" || len(s.Sites[0].Aliases) != 0 {
+		t.Errorf("sites %+v", s.Sites)
+	}
+	if len(problems) != 5 {
+		t.Errorf("problems %q", problems)
+	}
+}
