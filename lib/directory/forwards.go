@@ -14,7 +14,12 @@ type forwards struct {
 	from [][]way  // by forward: the ways that lead to it, each from a target that its forward still has
 	lost [][]loss // by forward: the targets it lost
 	fell []int    // those whose ways are still to be looked at again
+	away []int    // by forward: how many of its targets are elsewhere in the world
 }
+
+// maxAway is how many targets elsewhere a forward has at most: more would make it
+// an amplifier of other people's mail, and cost the nodes their good name.
+const maxAway = 100
 
 // way is a target of a forward.
 type way struct {
@@ -30,12 +35,12 @@ type loss struct {
 }
 
 // checkForwards leaves out targets that lead nowhere: local addresses that
-// nobody answers for or that are suspended, and ways back to the forward
-// itself. A forward without a target left is left out whole, which may in turn
+// nobody answers for or that are suspended, ways back to the forward itself, and
+// more than maxAway of those elsewhere. A forward without a target left is left out whole, which may in turn
 // leave others without one. Each forward gets one Problem.
 func (b *Builder) checkForwards() {
 	n := len(b.snap.Forwards)
-	f := &forwards{s: &b.snap, from: make([][]way, n), lost: make([][]loss, n)}
+	f := &forwards{s: &b.snap, from: make([][]way, n), lost: make([][]loss, n), away: make([]int, n)}
 	for i := range f.s.Forwards {
 		for _, t := range slices.Clone(f.s.Forwards[i].Targets) {
 			f.follow(way{i, t})
@@ -56,6 +61,9 @@ func (f *forwards) follow(w way) {
 	r, found := f.s.Resolve(w.target)
 	switch {
 	case !found && f.s.exists(w.target): // elsewhere in the world
+		if f.away[w.forward]++; f.away[w.forward] > maxAway {
+			f.drop(w, loss{target: w.target, why: fmt.Sprintf("is elsewhere, where a forward has at most %d targets", maxAway)})
+		}
 	case !found && (f.isForward(w.target) || f.isForward(untagged(w.target))):
 		f.drop(w, loss{target: w.target, why: "is left out itself"})
 	case !found:

@@ -145,3 +145,29 @@ func TestAChainWithoutAnEnd(t *testing.T) {
 		t.Errorf("%d forwards, %d problems", len(s.Forwards), len(problems))
 	}
 }
+
+// A forward is no amplifier: it sends on to so many people elsewhere, and to all that are here.
+func TestTargetsElsewhereAreBounded(t *testing.T) {
+	c := newCollective(t)
+	var targets []string
+	for i := range maxAway + 5 {
+		targets = append(targets, fmt.Sprintf("a%03d@far.example", i))
+	}
+	for i := range 40 {
+		c.mailbox(fmt.Sprintf("cn=z%d", i), fmt.Sprintf("z%d@example.org", i))
+		targets = append(targets, fmt.Sprintf("z%d@example.org", i))
+	}
+	c.forward("many", targets...)
+	c.forward("few", targets[:maxAway]...)
+	s, problems := c.snapshot()
+	if len(s.Forwards) != 2 || len(s.Forwards[0].Targets) != maxAway || len(s.Forwards[1].Targets) != maxAway+40 {
+		t.Fatalf("forwards %+v", s.Forwards)
+	}
+	if got := s.Forwards[1].Targets[maxAway-1]; got != "a099@far.example" {
+		t.Errorf("the last target elsewhere is %s", got)
+	}
+	wantProblem(t, problems, `"cn=many": left out of forward "many@example.org": target "a100@far.example" is elsewhere, where a forward has at most 100 targets`, "and 2 more")
+	if len(problems) != 1 {
+		t.Errorf("problems %q", problems)
+	}
+}
