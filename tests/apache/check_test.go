@@ -113,7 +113,7 @@ func TestLongNames(t *testing.T) {
 func TestManySites(t *testing.T) {
 	records := allModes()
 	for i := range 2500 {
-		records = append(records, site(fmt.Sprintf("s%d.example", i), "", "redirect", "n1", "many"))
+		records = append(records, site(fmt.Sprintf("s%d.example", i), "", "redirect", "n1", fmt.Sprintf("many/%d", i)))
 	}
 	w := newWorld(t, records)
 	if _, err := os.Stat(filepath.Join(w.nodes["n3"].maps, "sites.db")); err != nil {
