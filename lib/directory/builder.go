@@ -306,22 +306,6 @@ func parseDomain(v []byte) (string, error) {
 	return parseHost(v)
 }
 
-// siteName refuses names that browsers take for an IP address, as 10.1 and 0x7f.0x1, and
-// those at and below the nodes' own domain: both would draw visitors of other sites.
-func (b *Builder) siteName(v []byte) (string, error) {
-	name, err := parseHost(v)
-	if err != nil {
-		return "", err
-	}
-	if c := name[strings.LastIndexByte(name, '.')+1]; '0' <= c && c <= '9' {
-		return "", errors.New("the last label of a site's name begins with no digit, as IP addresses do")
-	}
-	if own := b.network.NodesDomain; own != "" && (name == own || strings.HasSuffix(name, "."+own)) {
-		return "", fmt.Errorf("names in %s belong to the nodes", own)
-	}
-	return name, nil
-}
-
 // target refuses contact addresses of sites: Postfix copies to a site's owner
 // what came for it by name, and drops what is only sent on to it.
 func (b *Builder) target(v []byte) (string, error) {
@@ -339,22 +323,6 @@ func parseBoxAddress(v []byte) (string, error) {
 		return "", errors.New("the address of a mailbox or list has no \"+\", which separates a tag")
 	}
 	return parseAddress(v)
-}
-
-// roles are the local parts that speak for a whole domain (RFC 2142), or by
-// which a certificate for it can be had (CA/Browser Forum Baseline
-// Requirements, section 3.2.2.4.4).
-var roles = []string{
-	"abuse", "admin", "administrator", "hostmaster", "mailer-daemon", "noc", "postmaster", "root", "security", "ssladmin", "webmaster",
-}
-
-// parseAlias refuses role addresses, which would be anybody's who can write to one mailbox.
-func parseAlias(v []byte) (string, error) {
-	address, err := parseAddress(v)
-	if local, _, _ := strings.Cut(address, "@"); err == nil && slices.Contains(roles, local) {
-		return "", fmt.Errorf("addresses of the role %s are kept for entries of their own", local)
-	}
-	return address, err
 }
 
 // shareDN gives the address the DN's memory where the DN spells it alike, as it usually does.

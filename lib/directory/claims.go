@@ -2,6 +2,7 @@ package directory
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -33,6 +34,22 @@ type claim struct {
 // suffix of the local part (Mailman core documentation, "LMTP server").
 // mlmmj's have the form list+word@ and need no rows of their own.
 var mailmanServices = []string{"bounces", "confirm", "join", "leave", "owner", "request", "subscribe", "unsubscribe"}
+
+// roleParts are the local parts that speak for a whole domain (RFC 2142), or by
+// which a certificate for it can be had (CA/Browser Forum Baseline
+// Requirements, section 3.2.2.4.4).
+var roleParts = []string{
+	"abuse", "admin", "administrator", "hostmaster", "mailer-daemon", "noc", "postmaster", "root", "security", "ssladmin", "webmaster",
+}
+
+// parseAlias refuses role addresses, which would be anybody's who can write to one mailbox.
+func parseAlias(v []byte) (string, error) {
+	address, err := parseAddress(v)
+	if local, _, _ := strings.Cut(address, "@"); err == nil && slices.Contains(roleParts, local) {
+		return "", fmt.Errorf("addresses of the role %s are kept for entries of their own", local)
+	}
+	return address, err
+}
 
 // ServiceAddresses are the addresses beside its own that reach the list's manager, sorted.
 func (l *List) ServiceAddresses() []string {

@@ -2,6 +2,8 @@ package directory
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -149,4 +151,20 @@ func (s *Snapshot) ends(address string, known map[string]ends) (all ends) {
 	}
 	known[r.Address] = all
 	return all
+}
+
+// siteName refuses names that browsers take for an IP address, as 10.1 and 0x7f.0x1, and
+// those at and below the nodes' own domain: both would draw visitors of other sites.
+func (b *Builder) siteName(v []byte) (string, error) {
+	name, err := parseHost(v)
+	if err != nil {
+		return "", err
+	}
+	if c := name[strings.LastIndexByte(name, '.')+1]; '0' <= c && c <= '9' {
+		return "", errors.New("the last label of a site's name begins with no digit, as IP addresses do")
+	}
+	if own := b.network.NodesDomain; own != "" && (name == own || strings.HasSuffix(name, "."+own)) {
+		return "", fmt.Errorf("names in %s belong to the nodes", own)
+	}
+	return name, nil
 }
