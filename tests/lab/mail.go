@@ -17,7 +17,7 @@ func (n *Node) installMail(ctx context.Context) error {
 		{"postfix/main.cf", "/etc/postfix/main.cf", strings.NewReplacer(first, n.host())},
 		{"postfix/master.cf", "/etc/postfix/master.cf", strings.NewReplacer(nodeVPN(0).String(), n.VPN.String())},
 		{"dovecot/dovecot.conf", "/etc/dovecot/dovecot.conf", nil},
-		{"dovecot/rplan-ldap.conf.ext", "/etc/dovecot/rplan-ldap.conf.ext", strings.NewReplacer("REPLACE-ME", Password("authenticator"))},
+		{"dovecot/rplan-ldap.conf.ext", "/etc/dovecot/rplan-ldap.conf.ext", strings.NewReplacer(NodeDN("n1"), NodeDN(n.Name), "REPLACE-ME", Password(n.Name))},
 	} {
 		if err := n.install(file.name, file.to, file.edit); err != nil {
 			return err

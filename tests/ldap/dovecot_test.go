@@ -24,7 +24,7 @@ func TestLoginFromAnOuterRing(t *testing.T) {
 	text := regexp.MustCompile(`(?m)^#([a-z_]+ = )`).ReplaceAllString(read(t, slapd.Contrib("../dovecot/rplan-ldap.conf.ext")), "$1")
 	args := filepath.Join(dir, "ldap.conf.ext")
 	write(t, args, strings.NewReplacer("ldap://n1.example.net ldap://n2.example.net", "ldap://127.0.0.1:1 "+from.URL(),
-		"/etc/ldap/tls/ca.pem", cert.CA, "rplanNodeName=n3,ou=nodes,"+base, node("imap1"), "REPLACE-ME", password).Replace(text))
+		"/etc/ldap/tls/ca.pem", cert.CA, node("n1"), node("imap1"), "REPLACE-ME", password).Replace(text))
 	conf := dovecot(t, dir, "auth_mechanisms = plain\npassdb {\n  driver = ldap\n  args = "+args+"\n}\n")
 
 	login := func(user, secret string) string {

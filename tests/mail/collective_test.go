@@ -9,7 +9,10 @@ import (
 
 var network = directory.Network{NodesDomain: "nodes.example.net", ContactDomain: "contact.example.net"}
 
-const authenticatorPassword = "a-word-of-dovecot"
+// nodePassword is that of n1, which is in the outer ring: its role is all that Dovecot needs.
+const nodePassword = "a-word-of-dovecot"
+
+const nodeDN = "rplanNodeName=n1,ou=nodes,dc=example,dc=net"
 
 // nodes are the states in which the collective begins.
 var nodes = map[string]string{"n1": "up", "n2": "up", "n3": "out", "n4": "up"}
@@ -71,14 +74,14 @@ func snapshot(states map[string]string) *directory.Snapshot {
 func tree() string {
 	var b strings.Builder
 	b.WriteString("dn: dc=example,dc=net\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: x\n\n")
-	for _, ou := range []string{"mailboxes", "services"} {
+	for _, ou := range []string{"nodes", "mailboxes", "services"} {
 		fmt.Fprintf(&b, "dn: ou=%[1]s,dc=example,dc=net\nobjectClass: organizationalUnit\nou: %[1]s\n\n", ou)
 	}
-	fmt.Fprintf(&b, "dn: cn=authenticator,ou=services,dc=example,dc=net\nobjectClass: organizationalRole\n"+
-		"objectClass: simpleSecurityObject\ncn: authenticator\nuserPassword: %s\n\n", authenticatorPassword)
+	fmt.Fprintf(&b, "dn: %s\nobjectClass: rplanNode\nrplanNodeName: n1\nrplanState: up\nrplanRing: 1\n"+
+		"rplanRole: imap\nuserPassword: %s\n\n", nodeDN, nodePassword)
 	entry := func(name, address, placement, status, password string) {
 		fmt.Fprintf(&b, "dn: %s,ou=mailboxes,dc=example,dc=net\nobjectClass: rplanMailbox\nrplanAddress: %s\ndescription: mine\n"+
-			"rplanPlacement: %s\nrplanStatus: %s\nuserPassword: {PLAIN}%s\n\n", name, address, placement, status, password)
+			"rplanPlacement: %s\nrplanStatus: %s\nuserPassword: %s\n\n", name, address, placement, status, password)
 	}
 	user := func(address, placement, status string) {
 		local, _, _ := strings.Cut(address, "@")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // imaps is where a user comes in.
@@ -189,8 +191,36 @@ func TestLoginsFollowTheTableWithoutRestart(t *testing.T) {
 		t.Error("carol is not on n2")
 	}
 	n.states(t, map[string]string{"n1": "up", "n2": "out", "n3": "out", "n4": "up"})
-	if sees() {
-		t.Error("carol is still on n2")
+	// Dovecot looks for a new table once a second.
+	eventually(t, "carol on n1", func() bool { return !sees() })
+}
+
+// From the moment a node is evicted nobody logs in there, and Dovecot holds no hash to go on with.
+func TestEvictedNodeLogsNobodyIn(t *testing.T) {
+	n := run(t)
+	root, err := n.slapd.Bind(n.slapd.RootDN, n.slapd.RootPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	state := func(to string) {
+		request := ldap.NewModifyRequest(nodeDN, nil)
+		request.Replace("rplanState", []string{to})
+		if err := root.Modify(request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login := func() string { return imapTo(t, elsewhere(), imaps).login(t, "alice@example.org", "pw-alice") }
+	if got := login(); !strings.HasPrefix(got, "a OK") {
+		t.Fatal(got)
+	}
+	t.Cleanup(func() {
+		state("up")
+		eventually(t, "a login", func() bool { return strings.HasPrefix(login(), "a OK") })
+	})
+	state("evicted")
+	if got := login(); strings.HasPrefix(got, "a OK") {
+		t.Error("alice logs in on an evicted node")
 	}
 }
 

@@ -68,7 +68,7 @@ func (n *Node) startDirectory() error {
 	if err := os.WriteFile(ldif, []byte(tree()), 0o600); err != nil {
 		return err
 	}
-	s, err := slapd.New(slapd.Options{LDIF: []string{ldif}, ACL: true, NoSync: true, MaxSize: 1 << 24})
+	s, err := slapd.New(slapd.Options{LDIF: []string{ldif, slapd.Contrib("groups.ldif")}, ACL: true, NoSync: true, MaxSize: 1 << 24})
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ service imap-login {
 }
 `
 	err = errors.Join(
-		os.WriteFile("/etc/dovecot/rplan-ldap.conf.ext", []byte(strings.Replace(string(secret), "REPLACE-ME", authenticatorPassword, 1)), 0o600),
+		os.WriteFile("/etc/dovecot/rplan-ldap.conf.ext", []byte(strings.Replace(string(secret), "REPLACE-ME", nodePassword, 1)), 0o600),
 		os.WriteFile("/etc/dovecot/dovecot.conf", text, 0o644),
 		os.WriteFile("/etc/dovecot/n2.conf", []byte(other), 0o644))
 	for _, conf := range []string{"dovecot.conf", "n2.conf"} {

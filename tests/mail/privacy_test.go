@@ -73,7 +73,7 @@ func TestNoSecretIsInAMap(t *testing.T) {
 	if holding(t, "n1_n2", mapsDir) == nil {
 		t.Fatal("the maps are not there")
 	}
-	for _, secret := range []string{authenticatorPassword, "{PLAIN}", "pw-"} {
+	for _, secret := range []string{nodePassword, "pw-"} {
 		if found := holding(t, secret, mapsDir, mapsDir+"2"); found != nil {
 			t.Errorf("%q is in %q", secret, found)
 		}

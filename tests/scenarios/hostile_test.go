@@ -48,7 +48,7 @@ func hostile() []*ldap.AddRequest {
 		all = append(all, entry("lists", "rplanList", "rplanAddress", fresh+"l@"+lab.Domain, "rplanListManager", value, "rplanActiveNode", "n1"))
 	}
 	all = append(all,
-		thief("mailboxes", "rplanMailbox", "alice@"+lab.Domain, "rplanPlacement", "n3_n2", "userPassword", "{CLEARTEXT}mallory"),
+		thief("mailboxes", "rplanMailbox", "alice@"+lab.Domain, "rplanPlacement", "n3_n2", "userPassword", "mallory"),
 		thief("forwards", "rplanForward", "team@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("forwards", "rplanForward", "bob@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("lists", "rplanList", "news@"+lab.Domain, "rplanListManager", "mlmmj", "rplanActiveNode", "n3"),
