@@ -24,7 +24,7 @@ const patience = 20 * time.Second
 // modules are those that Debian enables and that matter here, and those that contrib/apache asks for.
 var modules = []string{
 	"mpm_event", "authz_core", "authz_host", "access_compat", "alias", "autoindex", "dir", "env", "mime", "negotiation",
-	"reqtimeout", "setenvif", "status", "rewrite", "proxy", "proxy_http", "headers", "socache_shmcb", "ssl", "cgi",
+	"reqtimeout", "setenvif", "status", "rewrite", "proxy", "proxy_http", "proxy_fcgi", "headers", "socache_shmcb", "ssl", "cgi",
 }
 
 // Options say what a server is like.

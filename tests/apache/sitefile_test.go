@@ -3,7 +3,9 @@ package apache
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/fcgi"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -77,4 +79,40 @@ func TestSiteFile(t *testing.T) {
 	// A returning node's own rules do not catch what it hands over.
 	w.publishAll(t, map[string]string{"n2": "returning"})
 	served(t, w.get(t, "n2", "all.example", "/old"), "all.example", "n1")
+}
+
+// An application is told nothing of who visits, by HTTP or FastCGI, where the visitor came to or where the site is.
+func TestApplicationsDoNotKnowTheVisitor(t *testing.T) {
+	requests := http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		environment := fcgi.ProcessEnv(r)
+		fmt.Fprint(out, r.RemoteAddr, r.Header, environment)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() { _ = fcgi.Serve(listener, requests) }()
+	plain := httptest.NewServer(requests)
+	defer plain.Close()
+	w := newWorld(t, allModes(), func(w *world) {
+		for _, name := range nodeNames {
+			mkdir(t, w.path(name, "sites"))
+			write(t, w.path(name, "sites", "pro.example.conf"), fmt.Sprintf("<Location />\nSetHandler proxy:fcgi://%s\n</Location>\n", listener.Addr()))
+			write(t, w.path(name, "sites", "app.example.conf"), fmt.Sprintf("ProxyPass / %s/\n", plain.URL))
+		}
+	})
+	var claims []string
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Client-IP", "X-Client-IP", "True-Client-IP", "Via"} {
+		claims = append(claims, name+": "+visitor)
+	}
+	for _, site := range []string{"pro.example", "app.example"} {
+		for _, name := range nodeNames {
+			if a := w.get(t, name, site, "/", claims...); a.status != 200 || strings.Contains(a.body, visitor) {
+				t.Errorf("the application %s, visited at %s, is told %v", site, name, a)
+			} else if site == "pro.example" && !strings.HasPrefix(a.body, "0.0.0.0:0map") {
+				t.Errorf("by FastCGI at %s it is told %v", name, a)
+			}
+		}
+	}
 }
