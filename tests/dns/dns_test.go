@@ -158,6 +158,25 @@ func TestCheckers(t *testing.T) {
 	}
 }
 
+// Nobody gets a whole zone, and no address of who asks for one is written.
+func TestNothingIsGivenAway(t *testing.T) {
+	each(t, func(t *testing.T, c *collective) {
+		s := start(t, c.server, c.maps, "")
+		s.expect(t, "10 n1.nodes.example.net.\n10 n2.nodes.example.net.", "example.org", "MX")
+		for _, zone := range []string{"example.org", "nodes.example.net"} {
+			if got := s.dig(t, zone, "AXFR"); !strings.Contains(got, "Transfer failed") {
+				t.Errorf("%s gives %s to anybody:\n%s", c.server, zone, got)
+			}
+		}
+		if c.server != "bind" { // the log of the other two is the test's own
+			return
+		}
+		if log, err := os.ReadFile(s.path("log")); err != nil || strings.Contains(string(log), "client @") {
+			t.Errorf("the log, %v:\n%s", err, log)
+		}
+	})
+}
+
 // A server that follows another sees each change by its serial.
 func TestSecondary(t *testing.T) {
 	need.Program(t, "knotd", "knotc", "dig")
@@ -302,8 +321,9 @@ func TestIncludeSerial(t *testing.T) {
 		write(t, own, "@ 3600 SOA n1.nodes.example.net. hostmaster 1 300 60 1209600 120\n@ 3600 NS n1.nodes.example.net.\n"+
 			"$INCLUDE "+c.maps+"/dns/example.org.inc\n")
 		s := start(t, kind, "", map[string]string{
-			"bind": fmt.Sprintf("zone example.org { type primary; file %q; };\n", own),
-			"nsd":  fmt.Sprintf("zone:\n\tname: example.org\n\tzonefile: %q\n", own),
+			"bind": options.Replace(`options { directory "/var/cache/bind"; listen-on { any; }; listen-on-v6 { any; }; notify no; };`) +
+				fmt.Sprintf("\nzone example.org { type primary; file %q; };\n", own),
+			"nsd": fmt.Sprintf("zone:\n\tname: example.org\n\tzonefile: %q\n", own),
 		}[kind])
 		c.states["n2"] = "out"
 		c.publish(t)

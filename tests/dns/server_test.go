@@ -50,11 +50,6 @@ control:
     listen: DIR/control
 `,
 	"bind": `
-options {
-	directory "DIR"; pid-file "DIR/pid"; session-keyfile "DIR/session"; lock-file none;
-	listen-on port PORT { 127.0.0.1; }; listen-on-v6 { none; };
-	recursion no; dnssec-validation no; allow-transfer { 127.0.0.1; }; notify no;
-};
 key control { algorithm hmac-sha256; secret "SECRET"; };
 controls { inet 127.0.0.1 port CONTROL allow { 127.0.0.1; } keys { control; }; };
 `,
@@ -73,6 +68,10 @@ remote-control:
 	control-interface: "DIR/control"
 `,
 }
+
+// options is what has to be different in those of contrib/dns/named.conf.
+var options = strings.NewReplacer(`directory "/var/cache/bind";`, `directory "DIR"; pid-file "DIR/pid"; session-keyfile "DIR/session"; lock-file none;`,
+	"listen-on { any; };", "listen-on port PORT { 127.0.0.1; };", "listen-on-v6 { any; };", "listen-on-v6 { none; };")
 
 // start runs a server on the zones of a maps directory; more is added before the shipped lines.
 func start(t *testing.T, kind, maps, more string) *server {
@@ -107,7 +106,7 @@ func (s *server) configure(t *testing.T, maps, more string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text += strings.ReplaceAll(string(lines), "/var/lib/rplan/maps", maps)
+		text += strings.ReplaceAll(options.Replace(string(lines)), "/var/lib/rplan/maps", maps)
 	}
 	text = strings.NewReplacer("DIR", s.dir, "PORT", fmt.Sprint(s.port), "CONTROL", fmt.Sprint(s.control), "SECRET", s.secret).Replace(text)
 	write(t, s.path("conf"), text)
@@ -123,7 +122,7 @@ func (s *server) launch(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	args := map[string][]string{"knot": {"-c", s.path("conf")}, "bind": {"-g", "-c", s.path("conf")}, "nsd": {"-d", "-c", s.path("conf")}}
+	args := map[string][]string{"knot": {"-c", s.path("conf")}, "bind": {"-f", "-L", s.path("log"), "-c", s.path("conf")}, "nsd": {"-d", "-c", s.path("conf")}}
 	cmd := exec.Command(need.Program(t, programs[s.kind][0]), args[s.kind]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
