@@ -25,7 +25,7 @@ const (
 	mailboxRouting = "objectClass rplanAddress rplanAlias rplanDelivery rplanPlacement rplanStatus"
 	mailboxAll     = "cn description displayName " + mailboxRouting + " userPassword"
 	forwardAll     = "objectClass rplanAddress rplanTarget"
-	siteNames      = "objectClass rplanSiteAlias rplanSiteName"
+	siteNames      = "objectClass rplanPlacement rplanSiteAlias rplanSiteMode rplanSiteName"
 	listAll        = "objectClass rplanActiveNode rplanAddress rplanEpoch rplanListCandidate rplanListManager rplanListOwner"
 	serviceAll     = "cn description member memberURL objectClass userPassword"
 )
@@ -34,7 +34,7 @@ var (
 	everything = sight{nodePublic + " userPassword", domainAll, mailboxAll, forwardAll,
 		"objectClass rplanContact rplanDocumentRoot rplanPlacement rplanSiteAlias rplanSiteMode rplanSiteName", listAll, serviceAll}
 	mx = sight{nodes: nodePublic, domains: domainAll, mailboxes: mailboxRouting, forwards: forwardAll,
-		sites: "objectClass rplanContact rplanSiteAlias rplanSiteName", lists: listAll}
+		sites: "objectClass rplanContact rplanPlacement rplanSiteAlias rplanSiteMode rplanSiteName", lists: listAll}
 	web = sight{nodes: nodePublic,
 		sites: "objectClass rplanDocumentRoot rplanPlacement rplanSiteAlias rplanSiteMode rplanSiteName"}
 )
