@@ -387,6 +387,22 @@ func TestOuterRing(t *testing.T) {
 	if r.Version == "" {
 		t.Error("the node cannot see contextCSN")
 	}
+	sites := len(r.Snapshot.Sites)
+	for _, role := range []string{"mx", "dns", "web"} {
+		outer := ldap.NewModifyRequest(set.BindDN, nil)
+		outer.Replace("rplanRing", []string{"2"})
+		outer.Replace("rplanRole", []string{role})
+		if err := conn.Modify(outer); err != nil {
+			t.Fatal(err)
+		}
+		r, err := open(t, set).Read(context.Background(), directory.Network{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Snapshot.Sites) != sites || sites == 0 {
+			t.Errorf("a node of ring 2 with the role %s reads %d sites of %d: %v", role, len(r.Snapshot.Sites), sites, r.Problems)
+		}
+	}
 	evict := ldap.NewModifyRequest(set.BindDN, nil)
 	evict.Replace("rplanState", []string{"evicted"})
 	if err := conn.Modify(evict); err != nil {
