@@ -24,6 +24,9 @@ var breakouts = []string{
 	strings.Repeat("x", 1<<20),
 }
 
+// mallorysHash is that of the password "mallory".
+const mallorysHash = "{CRYPT}$6$0123456789abcdef$0U/gY.SPMJE0XZDAxqtMPU3XISoVyK1bxZ3S7m/Ac.tW1OwGtMZ90uWrQgjLn6mf3OWa/8iD5STvNrkmXeaIf."
+
 // hostile are entries that nobody should have been able to make, each with one such value, or with a claim to what is another's.
 func hostile() []*ldap.AddRequest {
 	var all []*ldap.AddRequest
@@ -48,7 +51,7 @@ func hostile() []*ldap.AddRequest {
 		all = append(all, entry("lists", "rplanList", "rplanAddress", fresh+"l@"+lab.Domain, "rplanListManager", value, "rplanActiveNode", "n1"))
 	}
 	all = append(all,
-		thief("mailboxes", "rplanMailbox", "alice@"+lab.Domain, "rplanPlacement", "n3_n2", "userPassword", "mallory"),
+		thief("mailboxes", "rplanMailbox", "alice@"+lab.Domain, "rplanPlacement", "n3_n2", "userPassword", mallorysHash),
 		thief("forwards", "rplanForward", "team@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("forwards", "rplanForward", "bob@"+lab.Domain, "rplanTarget", "mallory@"+lab.Domain),
 		thief("lists", "rplanList", "news@"+lab.Domain, "rplanListManager", "mlmmj", "rplanActiveNode", "n3"),
