@@ -27,8 +27,8 @@ func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 // chance is true in percent of the cases.
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
 
-// domains grow with what lives in them, up to what a collective might look after.
-func (c *collective) domains() int { return 3 + min(c.mailboxes/50+c.sites/5, 2000) }
+// domains grow with the sites, of which there are about three in each; the mailboxes are spread over them.
+func (c *collective) domains() int { return 3 + min(c.sites/3, 2000) }
 
 func (c *collective) forwards() int { return c.mailboxes / 25 }
 
