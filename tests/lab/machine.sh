@@ -7,8 +7,8 @@ hostname "$1"
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 lab /mnt
 for dir in etc root srv usr var; do
-	mkdir -p "/mnt/$dir" "/mnt/work/$dir"
-	mount -t overlay -o "lowerdir=/$dir,upperdir=/mnt/$dir,workdir=/mnt/work/$dir" lab "/$dir"
+	mkdir -p "/mnt/$dir" "/mnt/scratch/$dir"
+	mount -t overlay -o "lowerdir=/$dir,upperdir=/mnt/$dir,workdir=/mnt/scratch/$dir" lab "/$dir"
 done
 umount -l /mnt # the overlays keep it; it is only out of sight
 mount -t tmpfs -o mode=755 lab /run
