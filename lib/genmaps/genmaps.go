@@ -340,7 +340,7 @@ func (r *runner) publish(ctx context.Context, services []string, files []render.
 			return failed
 		}
 	}
-	if r.DryRun && !r.JSON && !r.Diff && len(r.report.Changes)+len(r.report.Removed) == 0 {
+	if failed == nil && r.DryRun && !r.JSON && !r.Diff && len(r.report.Changes)+len(r.report.Removed) == 0 {
 		fmt.Fprintln(out, nothingToDo)
 	}
 	return failed
@@ -357,7 +357,6 @@ func (r *runner) publishService(ctx context.Context, planner *planner, to publis
 	if err != nil {
 		return err
 	}
-	r.report.addPlan(p)
 	if !r.AllowLoss {
 		err = checkLosses(p, &r.config.genmaps)
 	}
@@ -365,11 +364,16 @@ func (r *runner) publishService(ctx context.Context, planner *planner, to publis
 		err = to.publish(ctx, p)
 	}
 	if kind := diag.KindOf(err); err == nil || kind != diag.Refused && kind != diag.Unavailable {
+		r.report.addPlan(p)
 		return err
 	}
 	if part := p.urgent(); len(part.changes) > 0 {
 		if partly := to.publish(ctx, part); partly != nil {
 			return errors.Join(err, partly)
+		}
+		r.report.addPlan(part)
+		if r.DryRun {
+			return err
 		}
 		r.note(fmt.Sprintf("of %s, only what follows the nodes' states was published", service))
 	}

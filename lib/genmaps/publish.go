@@ -211,9 +211,9 @@ func (p *plan) inPlace() map[string]bool {
 func (l *live) settle(p *plan) error {
 	s := &serviceState{Files: map[string]string{}}
 	if before := l.state.Services[p.service]; before != nil {
-		s.Reload = before.Reload
+		s.Reload, s.Version = before.Reload, before.Version
 	}
-	if !p.held { // else the next run looks again
+	if !p.held { // else the next run looks again, and still knows how far the replica was
 		s.Version, s.Inputs = l.version, l.inputs
 	}
 	for _, f := range p.files {
