@@ -1,0 +1,207 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/run"
+)
+
+// local is this node's side of a mailbox, by doveadm(1).
+type local struct {
+	store   Store
+	address string
+}
+
+// Where the hidden namespaces of contrib/dovecot keep their messages.
+const (
+	copiesFolder  = "copies/INBOX"
+	deletedFolder = "deleted/INBOX"
+)
+
+// doveadmTimeout bounds one call; a first sync of a large mailbox takes minutes.
+const doveadmTimeout = 30 * time.Minute
+
+func (l local) stamp(context.Context) (Stamp, error) { return l.store.stamp(l.address) }
+
+// list asks for all messages. The hidden stores are only asked for what is in them.
+func (l local) list(ctx context.Context) (*View, error) {
+	st, err := l.store.stamp(l.address)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{}
+	if st.Real != "" {
+		if v.Real, err = l.fetch(ctx, "*"); err != nil {
+			return nil, err
+		}
+	}
+	if st.Copies > 0 {
+		if v.Copies, err = l.fetch(ctx, copiesFolder); err != nil {
+			return nil, err
+		}
+	}
+	if st.Deleted > 0 {
+		v.Deleted, err = l.fetch(ctx, deletedFolder)
+	}
+	return v, err
+}
+
+func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
+	const most = 1 << 30 // some millions of messages
+	result, err := run.Run(ctx, run.Cmd{
+		Argv:    []string{"doveadm", "-f", "json", "fetch", "-u", l.address, fields, "mailbox", folder, "all"},
+		Timeout: doveadmTimeout, MaxOutput: most,
+	})
+	if err != nil {
+		return nil, failed(err, result.ExitCode)
+	}
+	messages, err := parse(result.Stdout)
+	if err != nil {
+		return nil, diag.BadData.Errorf("%s in %q: %w", folder, l.address, err)
+	}
+	for i := range messages {
+		if folder != "*" {
+			messages[i].Folder = ""
+		} else {
+			messages[i].Saved = 0
+		}
+	}
+	return messages, nil
+}
+
+// most is how many UIDs are in one argument of doveadm.
+const mostUIDs = 2000
+
+// do carries a step out. Done a second time it does nothing: the UIDs are gone.
+func (l local) do(ctx context.Context, s step) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if s.Op == aside {
+		if err := l.ensureCopies(ctx); err != nil {
+			return err
+		}
+	}
+	for uids := s.UIDs; len(uids) > 0; {
+		n := min(len(uids), mostUIDs)
+		if err := l.doveadm(ctx, l.command(s, ranges(uids[:n]))...); err != nil {
+			return err
+		}
+		uids = uids[n:]
+	}
+	return nil
+}
+
+// command is the doveadm command of a step.
+func (l local) command(s step, uids string) []string {
+	switch s.Op {
+	case aside:
+		return []string{"move", "-u", l.address, copiesFolder, "mailbox-guid", s.Folder, "uid", uids}
+	case flag:
+		return []string{"flags", "add", "-u", l.address, s.Flags, "mailbox-guid", s.Folder, "uid", uids}
+	case adopt:
+		return []string{"move", "-u", l.address, "INBOX", "mailbox", copiesFolder, "uid", uids}
+	case purge:
+		return []string{"expunge", "-u", l.address, "mailbox", copiesFolder, "uid", uids}
+	default:
+		return []string{"expunge", "-u", l.address, "mailbox", deletedFolder, "uid", uids}
+	}
+}
+
+// check refuses what no plan has in it: a step may come from another node.
+func (s step) check() error {
+	known := s.Op == aside || s.Op == flag || s.Op == adopt || s.Op == purge || s.Op == forget
+	folder := s.Op == aside || s.Op == flag
+	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || s.Op != flag && s.Flags != "" || len(s.UIDs) == 0 {
+		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
+	}
+	for f := range strings.SplitSeq(s.Flags, " ") {
+		if s.Op == flag && !isFlag(f) {
+			return diag.BadData.Errorf("no flag of a message: %.40q", f)
+		}
+	}
+	return nil
+}
+
+// isFlag says whether f is a flag or keyword (RFC 3501 section 9, flag): an
+// atom, of a system flag with a backslash before it.
+func isFlag(f string) bool {
+	name := strings.TrimPrefix(f, `\`)
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`(){%*"\]`, c) >= 0 {
+			return false
+		}
+	}
+	return name != "" && name[0] != '-' && len(f) < 256
+}
+
+// ensureCopies makes the folder of the copies, which no copy may have come to yet.
+func (l local) ensureCopies(ctx context.Context) error {
+	const exists = 65 // EX_DATAERR: there is one already
+	result, err := run.Run(ctx, run.Cmd{Argv: []string{"doveadm", "mailbox", "create", "-u", l.address, copiesFolder}, Timeout: doveadmTimeout})
+	if err != nil && result.ExitCode != exists {
+		return failed(err, result.ExitCode)
+	}
+	return nil
+}
+
+func (l local) doveadm(ctx context.Context, args ...string) error {
+	result, err := run.Run(ctx, run.Cmd{Argv: append([]string{"doveadm"}, args...), Timeout: doveadmTimeout})
+	return failed(err, result.ExitCode)
+}
+
+// errAgain is what doveadm sync says when something changed while it ran: it
+// joined most, and wants to be called again (doveadm-sync(1), exit code 2).
+var errAgain = errors.New("changed meanwhile")
+
+// sync joins this side with another node's, to whose dsync-server argv leads.
+func (l local) sync(ctx context.Context, argv []string) error {
+	const again = 2
+	args := append([]string{"doveadm", "sync", "-f", "-l", strconv.Itoa(int(lockWait / time.Second)), "-u", l.address}, argv...)
+	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: doveadmTimeout})
+	if result.ExitCode == again {
+		return errAgain
+	}
+	return failed(err, result.ExitCode)
+}
+
+// lockWait is how long doveadm sync waits for another one of the same mailbox.
+const lockWait = 10 * time.Second
+
+// failed says what an exit code of doveadm means; it has those of sysexits(3).
+func failed(err error, code int) error {
+	switch {
+	case err == nil:
+		return nil
+	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain):
+		return diag.TryAgain.Errorf("%w", err)
+	}
+	return err
+}
+
+// ranges is a set of UIDs in ascending order as IMAP writes it: "1:3,7".
+func ranges(uids []uint32) string {
+	var b bytes.Buffer
+	for i := 0; i < len(uids); {
+		end := i
+		for end+1 < len(uids) && uids[end+1] == uids[end]+1 {
+			end++
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprint(&b, uids[i])
+		if end > i {
+			fmt.Fprint(&b, ":", uids[end])
+		}
+		i = end + 1
+	}
+	return b.String()
+}

@@ -1,0 +1,270 @@
+// Package merge makes the two halves of a mailbox one. Each message is
+// delivered twice: on the active node into the user's folders, on the standby
+// as a blind copy into a store of its own, "copies". The standby's folders
+// change only by doveadm sync, so that whoever has to move to the standby finds
+// the same messages with the same UIDs and flags there.
+//
+// One pass over a mailbox: compare what both sides have (view.go), decide
+// what would become a double or must not be lost (plan.go), do that, run
+// doveadm sync, compare again; what of the copies is now in a folder, is
+// purged. At every step each message is in at least the places it was in
+// before, so whatever stops a pass, the next one goes on.
+//
+// Most passes are short: where both sides were seen to be equal and only the
+// active one was used since, doveadm sync alone carries the change over.
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rplan/lib/diag"
+)
+
+// side is one node's half of a mailbox.
+type side interface {
+	stamp(context.Context) (Stamp, error)
+	list(context.Context) (*View, error)
+	do(context.Context, step) error
+}
+
+// Task is a mailbox to merge.
+type Task struct {
+	Address string
+	Peer    string   // the node to merge with, or "" where there is none now
+	Others  []string // all other nodes of the mailbox's placement
+}
+
+// outcome is what came of one.
+type outcome struct {
+	repaired, adopted, recovered int
+	changed                      bool // something had to be done
+}
+
+// merger is one pass over one mailbox.
+type merger struct {
+	task   Task
+	active side
+	other  side // nil without a peer
+	join   func(context.Context) error
+	record *record
+	save   func() error
+	now    func() time.Time
+	step   func(string) // is told each step; a test stops there
+	out    outcome
+}
+
+// rounds is how often a mailbox that changes while it is merged is tried in one pass.
+const rounds = 10
+
+// errMoving is for a mailbox that did not hold still.
+var errMoving = diag.TryAgain.Errorf("it changes faster than it can be merged")
+
+// full compares the sides and makes them equal.
+func (m *merger) full(ctx context.Context) error {
+	for range rounds {
+		equal, err := m.round(ctx)
+		if err != nil || equal {
+			return err
+		}
+	}
+	return errMoving
+}
+
+// round is one comparison, what it asks for, and one doveadm sync. It says
+// whether both sides are equal, with nothing left to do.
+func (m *merger) round(ctx context.Context) (bool, error) {
+	before, err := m.active.stamp(ctx)
+	if err != nil {
+		return false, err
+	}
+	a, o, err := m.views(ctx)
+	if err != nil {
+		return false, err
+	}
+	p := prepare(a, o, m.record.Gone, m.now())
+	if p.adopted > 0 && o != nil {
+		// A message that its user moved while the list was made was in neither folder.
+		if a, o, err = m.views(ctx); err != nil {
+			return false, err
+		}
+		p = prepare(a, o, m.record.Gone, m.now())
+	}
+	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
+		return true, m.finish(ctx, a, o, before)
+	}
+	m.out.changed = true
+	m.out.repaired += p.doubles
+	if m.out.adopted += p.adopted; p.adopted > 0 {
+		m.record.Adopted = m.now().Unix()
+	}
+	if o != nil {
+		m.out.recovered += news(a, o)
+	}
+	if err := m.steps(ctx, "active", m.active, p.active); err != nil {
+		return false, err
+	}
+	if o == nil {
+		if p.empty() {
+			return true, m.finish(ctx, a, nil, before)
+		}
+		return false, nil
+	}
+	if err := m.steps(ctx, "standby", m.other, p.other); err != nil {
+		return false, err
+	}
+	if err := m.sync(ctx, before); err != nil && !errors.Is(err, errAgain) {
+		return false, err
+	}
+	return false, nil
+}
+
+// news counts messages that only the other side has.
+func news(a, o *View) (n int) {
+	x := newIndex(a.Real)
+	for _, m := range o.Real {
+		if !x.guids[m.GUID] && (m.ID == "" || len(x.byID[m.ID]) == 0) {
+			n++
+		}
+	}
+	return n
+}
+
+// views lists both sides at once, and takes note of what was deleted on the
+// active one: first on disk, then the messages go.
+func (m *merger) views(ctx context.Context) (a, o *View, err error) {
+	var failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if m.other != nil {
+			o, failed = m.other.list(ctx)
+		}
+	}()
+	m.step("list")
+	a, err = m.active.list(ctx)
+	<-done
+	if err = errors.Join(err, failed); err != nil {
+		return nil, nil, err
+	}
+	note(m.record.Gone, a, m.now())
+	if len(a.Deleted) > 0 {
+		if err := m.save(); err != nil {
+			return nil, nil, err
+		}
+		if err := m.steps(ctx, "active", m.active, bySteps(forget, a.Deleted)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return a, o, nil
+}
+
+func (m *merger) steps(ctx context.Context, where string, s side, steps []step) error {
+	for _, st := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m.step(fmt.Sprintf("%s on the %s side: %d", st.Op, where, len(st.UIDs)))
+		if err := s.do(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sync runs doveadm sync and notes what it found on this side before it.
+func (m *merger) sync(ctx context.Context, before Stamp) error {
+	m.step("doveadm sync")
+	err := m.join(ctx)
+	peer := m.record.Peers[m.task.Peer]
+	if peer.Local = before.Real; err != nil {
+		peer.Local = "" // so that the next pass looks again
+	}
+	m.record.Peers[m.task.Peer] = peer
+	return err
+}
+
+// finish purges the copies that are not needed any more and records that the
+// sides are equal.
+func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
+	if err := m.steps(ctx, "active", m.active, cleanup(a, m.record.Gone)); err != nil {
+		return err
+	}
+	now := m.now()
+	m.record.Local = before.Real
+	if o != nil || len(m.task.Others) == 0 {
+		m.record.Since, m.record.Why = 0, ""
+	}
+	if o != nil {
+		if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
+			return err
+		}
+		there, err := m.other.stamp(ctx)
+		if err != nil {
+			return err
+		}
+		m.record.Peers[m.task.Peer] = peerRecord{before.Real, there.Real, true, now.Unix()}
+	}
+	m.record.prune(m.task.Others, now)
+	return m.save()
+}
+
+// quick carries over what changed on the active side, where nothing else can have.
+func (m *merger) quick(ctx context.Context) error {
+	before, err := m.active.stamp(ctx)
+	if err != nil {
+		return err
+	}
+	m.out.changed = true
+	if err := m.sync(ctx, before); err != nil {
+		return err
+	}
+	there, err := m.other.stamp(ctx)
+	if err != nil {
+		return err
+	}
+	peer := m.record.Peers[m.task.Peer]
+	peer.Remote = there.Real
+	m.record.Peers[m.task.Peer] = peer
+	m.record.Local, m.record.Since, m.record.Why = before.Real, 0, ""
+	return m.save()
+}
+
+// need is how much a mailbox asks for.
+type need uint8
+
+const (
+	nothing need = iota
+	quick        // doveadm sync alone
+	full
+)
+
+// settle is how long copies and deleted messages may lie before a comparison is
+// worth it that clears them away.
+const settle = 10 * time.Minute
+
+// needs says what to do about a mailbox with these stamps.
+func (r *record) needs(task Task, here, there Stamp, now time.Time) need {
+	peer, known := r.Peers[task.Peer]
+	old := func(count int, oldest int64) bool { return count > 0 && now.Sub(time.Unix(oldest, 0)) > settle }
+	switch {
+	case here.Copies > 0, old(here.Deleted, here.OldestDeleted):
+		return full
+	case task.Peer == "":
+		if here.Real != r.Local {
+			return full
+		}
+		return nothing
+	case !known && here == Stamp{} && there == Stamp{}:
+		return nothing
+	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", old(there.Copies, there.OldestCopy):
+		return full
+	case peer.Local == here.Real:
+		return nothing
+	case now.Unix()-r.Adopted < int64(remembered/time.Second):
+		return full // the other half of what was adopted may come out of a queue
+	}
+	return quick
+}

@@ -1,0 +1,239 @@
+package merge
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// op is one kind of change to one side of a mailbox. None of them destroys
+// the last instance of a delivery: what leaves a folder goes to the copies, and
+// what leaves the copies is in a folder, or was deleted by its user.
+type op string
+
+const (
+	aside  op = "aside"  // from a folder to the copies
+	flag   op = "flag"   // add flags to messages of a folder
+	adopt  op = "adopt"  // from the copies to the inbox
+	purge  op = "purge"  // expunge from the copies
+	forget op = "forget" // expunge from the deleted ones, whose ids are noted
+)
+
+// step is a change to some messages of one folder.
+type step struct {
+	Op     op       `json:"op"`
+	Folder string   `json:"folder,omitempty"` // GUID; of aside and flag
+	UIDs   []uint32 `json:"uids"`
+	Flags  string   `json:"flags,omitempty"` // of flag
+}
+
+// grace is how long a copy may wait for its twin on the active node before it
+// is taken for all there is of the delivery. Postfix tries both at the same time.
+const grace = 15 * time.Minute
+
+// plan is what has to be done on both sides before doveadm sync.
+type plan struct {
+	active, other []step
+	doubles       int // deliveries that were in a folder twice, or in folders of both sides as two messages
+	adopted       int // copies that become messages
+}
+
+func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
+
+// prepare makes the sides such that doveadm sync joins them without a double.
+// gone are the delivery ids that the user deleted on the active side. other is
+// nil where the active side is all there is.
+//
+// doveadm sync carries the removal of a message over to the other side, which
+// knows it by its GUID. So of the other side's messages only those are set
+// aside whose GUID the active side does not have.
+func prepare(active, other *View, gone map[string]int64, now time.Time) *plan {
+	p := &plan{}
+	if other == nil {
+		other = &View{}
+	}
+	a, o := newIndex(active.Real), newIndex(other.Real)
+	p.active = p.setAside(p.active, a.doubles(o.guids))
+	var strangers []Message // on the other side, of deliveries that are not there any more, or twice
+	for _, m := range other.Real {
+		switch known := a.byID[m.ID]; {
+		case m.ID == "" || a.guids[m.GUID]:
+		case len(known) > 0 && !o.shares(m.ID, a.guids):
+			// The user's own arrangement of the active side wins; flags are united.
+			strangers = append(strangers, m)
+			p.active = append(p.active, unite(known, m.Flags)...)
+			p.doubles++
+		case len(known) == 0 && gone[m.ID] != 0:
+			strangers = append(strangers, m)
+		}
+	}
+	set := map[place]bool{}
+	for _, m := range strangers {
+		set[m.place()] = true
+	}
+	p.other = bySteps(aside, strangers)
+	p.other = p.setAside(p.other, slices.DeleteFunc(o.doubles(a.guids), func(d double) bool {
+		return a.guids[d.extra.GUID] || set[d.extra.place()]
+	}))
+	p.active = append(p.active, p.adopt(active.Copies, func(m Message) bool { return len(a.byID[m.ID]) == 0 && gone[m.ID] == 0 })...)
+	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool {
+		late := now.Sub(time.Unix(m.Saved, 0)) > grace
+		return late && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0
+	})...)
+	return p
+}
+
+// adopt takes the copies that are wanted, of each delivery one.
+func (p *plan) adopt(copies []Message, wanted func(Message) bool) []step {
+	taken := map[string]bool{}
+	var list []Message
+	for _, m := range copies {
+		if wanted(m) && (m.ID == "" || !taken[m.ID]) {
+			taken[m.ID] = true
+			list = append(list, m)
+		}
+	}
+	p.adopted += len(list)
+	return bySteps(adopt, list)
+}
+
+// setAside is for deliveries that are in one folder twice.
+func (p *plan) setAside(steps []step, doubles []double) []step {
+	var extra []Message
+	for _, d := range doubles {
+		extra = append(extra, d.extra)
+		steps = append(steps, unite([]Message{d.kept}, d.extra.Flags)...)
+		p.doubles++
+	}
+	return append(steps, bySteps(aside, extra)...)
+}
+
+// cleanup is what can go from the copies of a side whose folders are equal to
+// the active side's.
+func cleanup(v *View, gone map[string]int64) []step {
+	there := ids(v.Real)
+	var done []Message
+	for _, m := range v.Copies {
+		if m.ID != "" && (there[m.ID] || gone[m.ID] != 0) {
+			done = append(done, m)
+		}
+	}
+	return bySteps(purge, done)
+}
+
+// note adds what was deleted to gone, and drops what is back: a message that
+// was moved and not deleted, or that the user has again.
+func note(gone map[string]int64, v *View, now time.Time) {
+	for _, m := range v.Deleted {
+		if m.ID != "" && gone[m.ID] == 0 {
+			gone[m.ID] = now.Unix()
+		}
+	}
+	for _, m := range v.Real {
+		delete(gone, m.ID)
+	}
+}
+
+// place is where a message lies.
+type place struct {
+	folder string
+	uid    uint32
+}
+
+func (m Message) place() place { return place{m.Folder, m.UID} }
+
+// index finds the messages of one side.
+type index struct {
+	byID  map[string][]Message
+	guids map[string]bool
+}
+
+func newIndex(messages []Message) *index {
+	x := &index{map[string][]Message{}, guids(messages)}
+	for _, m := range messages {
+		if m.ID != "" {
+			x.byID[m.ID] = append(x.byID[m.ID], m)
+		}
+	}
+	return x
+}
+
+// shares says whether one of the messages with this delivery id is on the other side too.
+func (x *index) shares(id string, others map[string]bool) bool {
+	return slices.ContainsFunc(x.byID[id], func(m Message) bool { return others[m.GUID] })
+}
+
+// double is a delivery that is in one folder a second time.
+type double struct{ kept, extra Message }
+
+// doubles finds them. What the other side has too is kept rather than what it
+// has not, then the lowest UID, which a mail program saw first.
+func (x *index) doubles(others map[string]bool) []double {
+	var found []double
+	for _, messages := range x.byID {
+		if len(messages) < 2 {
+			continue
+		}
+		sorted := slices.SortedFunc(slices.Values(messages), func(a, b Message) int {
+			return cmp.Or(strings.Compare(a.Folder, b.Folder), compareBool(others[b.GUID], others[a.GUID]), cmp.Compare(a.UID, b.UID))
+		})
+		kept := sorted[0]
+		for _, m := range sorted[1:] {
+			if m.Folder != kept.Folder {
+				kept = m
+				continue
+			}
+			found = append(found, double{kept, m})
+		}
+	}
+	slices.SortFunc(found, func(a, b double) int {
+		return cmp.Or(strings.Compare(a.extra.Folder, b.extra.Folder), cmp.Compare(a.extra.UID, b.extra.UID))
+	})
+	return found
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// unite gives messages the flags that they lack.
+func unite(messages []Message, flags string) []step {
+	var steps []step
+	for _, m := range messages {
+		have := strings.Fields(m.Flags)
+		lack := slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return slices.Contains(have, f) })
+		if len(lack) > 0 {
+			steps = append(steps, step{Op: flag, Folder: m.Folder, UIDs: []uint32{m.UID}, Flags: strings.Join(lack, " ")})
+		}
+	}
+	return steps
+}
+
+// bySteps makes one step for each folder.
+func bySteps(o op, messages []Message) []step {
+	var steps []step
+	at := map[string]int{}
+	for _, m := range messages {
+		folder := m.Folder
+		if o != aside {
+			folder = ""
+		}
+		i, known := at[folder]
+		if !known {
+			i, at[folder] = len(steps), len(steps)
+			steps = append(steps, step{Op: o, Folder: folder})
+		}
+		steps[i].UIDs = append(steps[i].UIDs, m.UID)
+	}
+	for i := range steps {
+		slices.Sort(steps[i].UIDs)
+	}
+	return steps
+}

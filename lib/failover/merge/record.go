@@ -1,0 +1,91 @@
+package merge
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"rplan/lib/atomicfile"
+	"rplan/lib/diag"
+)
+
+// record is what one pass leaves for the next, a file for each mailbox. To lose
+// it costs a full comparison and the memory of what was deleted, no message.
+type record struct {
+	Local   string                `json:"local,omitempty"`   // digest of this side when it was last looked at alone
+	Since   int64                 `json:"since,omitempty"`   // the oldest change that is not merged; 0 if there is none
+	Why     string                `json:"why,omitempty"`     // it could not be
+	Adopted int64                 `json:"adopted,omitempty"` // when a copy last became a message; its twin may still come
+	Peers   map[string]peerRecord `json:"peers,omitempty"`   // by node
+	Gone    map[string]int64      `json:"gone,omitempty"`    // delivery ids that the user deleted, and when
+}
+
+// peerRecord is where the mailbox stands with another node.
+type peerRecord struct {
+	Local  string `json:"local"`  // digest of this side before the last doveadm sync
+	Remote string `json:"remote"` // digest of the other after it
+	Equal  bool   `json:"equal"`  // both were seen to be equal, since when only this side was used
+	At     int64  `json:"at"`     // of the last comparison that found them equal, in seconds since 1970
+}
+
+func recordPath(state, address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	return filepath.Join(state, "mailboxes", domain, local)
+}
+
+// loadRecord returns an empty one where there is none or it cannot be read.
+func loadRecord(state, address string) (*record, error) {
+	r := &record{}
+	text, err := os.ReadFile(recordPath(state, address) + ".json")
+	switch {
+	case err == nil:
+		if json.Unmarshal(text, r) != nil {
+			r = &record{}
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, diag.Failed.Errorf("the record of mailbox %q: %w", address, err)
+	}
+	if r.Peers == nil {
+		r.Peers = map[string]peerRecord{}
+	}
+	if r.Gone == nil {
+		r.Gone = map[string]int64{}
+	}
+	return r, nil
+}
+
+func (r *record) save(state, address string) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	path := recordPath(state, address) + ".json"
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return diag.CantCreate.Errorf("making room for records of mailboxes: %w", err)
+	}
+	_, err = atomicfile.WriteFile(path, append(text, '\n'), 0o600)
+	return err
+}
+
+// remembered is how long a deletion is remembered after all nodes of the
+// placement know of it: a copy may lie in some Postfix's queue for five days
+// (maximal_queue_lifetime in postconf(5)).
+const remembered = 6 * 24 * time.Hour
+
+// prune drops deletions that no node can have a message of any more: others are
+// the other nodes of the mailbox's placement.
+func (r *record) prune(others []string, now time.Time) {
+	for id, deleted := range r.Gone {
+		known := now.Unix()-deleted > int64(remembered/time.Second)
+		for _, node := range others {
+			known = known && r.Peers[node].At > deleted
+		}
+		if known {
+			delete(r.Gone, id)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package merge
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/lock"
+	"rplan/lib/run"
+)
+
+// Server is this node's side of a conversation with another node, which may do
+// with the mailboxes that both have what a merge needs, and no more.
+type Server struct {
+	Store Store
+	State string                     // directory of records and locks
+	Peer  string                     // who asks
+	Has   func(address string) error // nil for a mailbox whose placement has both nodes
+	All   func(use func(address string) error) error
+
+	opened local
+	held   *lock.Lock
+}
+
+// Mail answers requests until there are no more.
+func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
+	defer s.shut()
+	w := bufio.NewWriterSize(out, 1<<16)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	send := func(a *answer) error { return enc.Encode(a) }
+	for requests := newLines(in); ; {
+		var r request
+		err := requests.next(&r)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return diag.BadData.Errorf("what node %q asks: %w", s.Peer, err)
+		}
+		end := &answer{End: true}
+		if err := s.answer(ctx, &r, send); err != nil {
+			end.Error, end.Kind = err.Error(), int(diag.KindOf(err))
+		}
+		if err := errors.Join(send(end), w.Flush()); err != nil {
+			return diag.TryAgain.Errorf("answering node %q: %w", s.Peer, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Server) answer(ctx context.Context, r *request, send func(*answer) error) error {
+	switch {
+	case r.Do == "stamps":
+		return s.All(func(address string) error {
+			st, err := s.Store.stamp(address)
+			if err != nil || st == (Stamp{}) {
+				return err
+			}
+			return send(&answer{Address: address, Stamp: &st})
+		})
+	case r.Do == "open":
+		return s.open(ctx, r.Address)
+	case r.Do == "close":
+		s.shut()
+		return nil
+	case s.held == nil:
+		return diag.BadData.Errorf("no mailbox is open")
+	case r.Do == "list":
+		v, err := s.opened.list(ctx)
+		if err != nil {
+			return err
+		}
+		return v.items(send)
+	case r.Do == "step" && r.Step != nil:
+		return s.opened.do(ctx, *r.Step)
+	case r.Do == "stamp":
+		st, err := s.opened.stamp(ctx)
+		if err != nil {
+			return err
+		}
+		return send(&answer{Stamp: &st})
+	}
+	return diag.BadData.Errorf("no request of rp-failover's: %.40q", r.Do)
+}
+
+// open takes the lock of a mailbox. While it is held the same peer may run
+// doveadm sync on it, see Dsync: so only one merge of a mailbox is at work, also
+// where two nodes take themselves for the active one.
+func (s *Server) open(ctx context.Context, address string) error {
+	s.shut()
+	if err := s.may(address); err != nil {
+		return err
+	}
+	held, err := lockMailbox(ctx, s.State, address)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(lockPath(s.State, address)+".for", []byte(s.Peer), 0o600); err != nil {
+		held.Release()
+		return diag.CantCreate.Errorf("%w", err)
+	}
+	s.held, s.opened = held, local{s.Store, address}
+	return nil
+}
+
+func (s *Server) may(address string) error {
+	if !isAddress(address) {
+		return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
+	}
+	return s.Has(address)
+}
+
+func (s *Server) shut() {
+	if s.held != nil {
+		_ = os.Remove(lockPath(s.State, s.opened.address) + ".for")
+		s.held.Release()
+		s.held = nil
+	}
+}
+
+// Dsync becomes Dovecot's side of a doveadm sync that the peer runs on a
+// mailbox that it has open. It returns only if it cannot.
+func (s *Server) Dsync(word string) error {
+	text, err := base64.RawURLEncoding.DecodeString(word)
+	address := string(text)
+	if err != nil {
+		return diag.BadData.Errorf("no address of a mailbox: %.80q", word)
+	}
+	if err := s.may(address); err != nil {
+		return err
+	}
+	for_, err := os.ReadFile(lockPath(s.State, address) + ".for")
+	if err != nil || string(for_) != s.Peer {
+		return diag.Refused.Errorf("node %q has not opened the mailbox of %q", s.Peer, address)
+	}
+	path, err := run.LookPath("doveadm")
+	if err != nil {
+		return err
+	}
+	// A clean environment, as Dovecot's programs hand settings to each other in it.
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LANG=C.UTF-8"}
+	return &exec.Error{Name: path, Err: syscall.Exec(path, []string{"doveadm", "dsync-server", "-u", address}, env)}
+}
+
+// dsyncWord is the address as Dsync takes it, which no shell misreads.
+func dsyncWord(address string) string { return base64.RawURLEncoding.EncodeToString([]byte(address)) }
+
+// lockPath is beside the record of the mailbox.
+func lockPath(state, address string) string { return recordPath(state, address) + ".lock" }
+
+// busyFor is how long a merge waits for another one of the same mailbox.
+const busyFor = 2 * time.Second
+
+func lockMailbox(ctx context.Context, state, address string) (*lock.Lock, error) {
+	path := lockPath(state, address)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, diag.CantCreate.Errorf("making room for records of mailboxes: %w", err)
+	}
+	held, err := lock.Acquire(ctx, path, busyFor)
+	if diag.KindOf(err) == diag.TryAgain {
+		return nil, diag.TryAgain.Errorf("the mailbox of %q is being merged already: %w", address, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the mailbox of %q: %w", address, err)
+	}
+	return held, nil
+}

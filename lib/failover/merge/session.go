@@ -1,0 +1,192 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/run"
+)
+
+// Dial says how to run words on another node's "rp-failover serve": the argv of
+// an ssh.
+type Dial func(peer string, words ...string) ([]string, error)
+
+// session is a conversation with another node.
+type session struct {
+	peer  string
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   *lines
+	said  *lockedBuffer
+	lost  error // what ended it
+	close func()
+}
+
+// answerTime bounds the silence of another node: a step there may move many messages.
+const answerTime = doveadmTimeout
+
+// begin starts a conversation; end ends it.
+func begin(ctx context.Context, dial Dial, peer string) (*session, error) {
+	argv, err := dial(peer, "mail")
+	if err != nil {
+		return nil, err
+	}
+	path, err := run.LookPath(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	s := &session{peer: peer, said: &lockedBuffer{}}
+	s.cmd = exec.CommandContext(ctx, path, argv[1:]...)
+	s.cmd.Args[0] = argv[0]
+	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
+	s.cmd.Stderr = s.said
+	s.cmd.WaitDelay = time.Second
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := s.cmd.StdoutPipe()
+	if err == nil {
+		s.in, err = s.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = s.cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", argv[0], err)
+	}
+	s.out = newLines(out)
+	return s, nil
+}
+
+// end closes the conversation, upon which the other side lets go of what it holds.
+func (s *session) end() {
+	_ = s.in.Close()
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			_ = s.cmd.Process.Kill()
+		}
+	}()
+	_ = s.cmd.Wait()
+	close(done)
+}
+
+// ask sends a request and gives each item of the answer to use.
+func (s *session) ask(r request, use func(*answer) error) error {
+	if s.lost != nil {
+		return s.lost
+	}
+	text, err := json.Marshal(r)
+	if err == nil {
+		_, err = s.in.Write(append(text, '\n'))
+	}
+	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
+	defer silence.Stop()
+	for err == nil {
+		var a answer
+		if err = s.out.next(&a); err != nil {
+			break
+		}
+		silence.Reset(answerTime)
+		if a.End {
+			if err := a.err(); err != nil {
+				return fmt.Errorf("node %q: %w", s.peer, err)
+			}
+			return nil
+		}
+		if err = use(&a); err != nil {
+			break
+		}
+	}
+	s.lost = s.why(err)
+	return s.lost
+}
+
+// why is what ended the conversation, with the words of ssh.
+func (s *session) why(err error) error {
+	if errors.Is(err, errProtocol) {
+		return diag.Failed.Errorf("node %q: %w", s.peer, err)
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	if said := strings.TrimSpace(s.said.String()); said != "" {
+		return diag.TryAgain.Errorf("node %q: %s", s.peer, printable(said))
+	}
+	return diag.TryAgain.Errorf("node %q: the connection was lost", s.peer)
+}
+
+// stamps asks for those of all mailboxes that both nodes have.
+func (s *session) stamps() (map[string]Stamp, error) {
+	all := map[string]Stamp{}
+	err := s.ask(request{Do: "stamps"}, func(a *answer) error {
+		if !isAddress(a.Address) || a.Stamp == nil {
+			return errProtocol
+		}
+		all[a.Address] = *a.Stamp
+		return nil
+	})
+	return all, err
+}
+
+// remote is another node's side of the mailbox that was opened in its session.
+type remote struct{ *session }
+
+func (r remote) open(address string) error {
+	return r.ask(request{Do: "open", Address: address}, none)
+}
+
+func (r remote) shut() { _ = r.ask(request{Do: "close"}, none) }
+
+func (r remote) list(context.Context) (*View, error) {
+	v := &View{}
+	return v, r.ask(request{Do: "list"}, v.add)
+}
+
+func (r remote) do(_ context.Context, st step) error {
+	return r.ask(request{Do: "step", Step: &st}, none)
+}
+
+func (r remote) stamp(context.Context) (Stamp, error) {
+	var st Stamp
+	return st, r.ask(request{Do: "stamp"}, func(a *answer) error {
+		if a.Stamp == nil {
+			return errProtocol
+		}
+		st = *a.Stamp
+		return nil
+	})
+}
+
+func none(*answer) error { return errProtocol }
+
+// lockedBuffer keeps the end of what a program says while others look.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	const most = 4 << 10
+	if b.buf.Len() < most {
+		b.buf.Write(p[:min(len(p), most-b.buf.Len())])
+	}
+	return len(p), nil
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

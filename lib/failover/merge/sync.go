@@ -1,0 +1,322 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"rplan/lib/diag"
+)
+
+// Pass is one run over many mailboxes.
+type Pass struct {
+	Store Store
+	State string // directory of records and locks
+	Dial  Dial
+	Jobs  int  // how many mailboxes at a time
+	All   bool // compare every mailbox, whether it seems changed or not
+	Dry   bool // only say what would be looked at
+	Now   func() time.Time
+	Note  func(address, text string) // is told of what could not be merged, and of each step if Steps
+	Steps bool                       //
+	Shown func(done, total int)      // progress
+	step  func(address, what string) // for tests
+}
+
+type peerState struct {
+	stamps map[string]Stamp
+	err    error
+}
+
+// Report is what came of a pass. Left are mailboxes that were not seen to be equal on both
+// nodes at its end: those that failed, were busy or have no reachable peer.
+type Report struct {
+	Mailboxes int     `json:"mailboxes"`       // for which this node is active
+	Merged    int     `json:"merged"`          // had changed
+	Repaired  int     `json:"repaired"`        // deliveries that were there twice
+	Adopted   int     `json:"adopted"`         // copies that became messages
+	Recovered int     `json:"recovered"`       // messages that only the other node had
+	Failed    int     `json:"failed"`          //
+	Busy      int     `json:"busy"`            // changed faster than they could be merged, or another merge was at work
+	Skipped   int     `json:"skipped"`         // the other node is out or cannot be reached
+	Left      int     `json:"left"`            //
+	Oldest    int64   `json:"oldest_unmerged"` // age in seconds of the oldest change that is on one node only
+	At        int64   `json:"at"`              // seconds since 1970
+	Seconds   float64 `json:"seconds"`         //
+
+	Unreachable []string `json:"unreachable,omitempty"`
+}
+
+// Run merges what changed. It returns an error only if nothing could be done at
+// all; what became of each mailbox is in the report.
+func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
+	began := p.Now()
+	r := &Report{Mailboxes: len(tasks), At: began.Unix()}
+	peers := p.look(ctx, tasks)
+	for name, state := range peers {
+		if state.err != nil {
+			r.Unreachable = append(r.Unreachable, name)
+			p.Note(name, state.err.Error())
+		}
+	}
+	var mu sync.Mutex
+	done := 0
+	queue := make(chan Task)
+	var workers sync.WaitGroup
+	for range max(p.Jobs, 1) {
+		workers.Go(func() {
+			w := &worker{Pass: p, sessions: map[string]*session{}}
+			defer w.end()
+			for task := range queue {
+				result := w.task(ctx, task, peers[task.Peer])
+				mu.Lock()
+				r.add(&result, began)
+				if done++; p.Shown != nil {
+					p.Shown(done, len(tasks))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, task := range tasks {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- task
+	}
+	close(queue)
+	workers.Wait()
+	r.Seconds = p.Now().Sub(began).Seconds()
+	return r, ctx.Err()
+}
+
+// look asks each peer for the stamps of its mailboxes.
+func (p *Pass) look(ctx context.Context, tasks []Task) map[string]peerState {
+	peers := map[string]peerState{"": {}}
+	for _, task := range tasks {
+		if task.Peer != "" {
+			peers[task.Peer] = peerState{}
+		}
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for name := range peers {
+		if name == "" {
+			continue
+		}
+		all.Go(func() {
+			var state peerState
+			s, err := begin(ctx, p.Dial, name)
+			if err == nil {
+				state.stamps, err = s.stamps()
+				s.end()
+			}
+			state.err = err
+			mu.Lock()
+			defer mu.Unlock()
+			peers[name] = state
+		})
+	}
+	all.Wait()
+	return peers
+}
+
+// result is what became of one task.
+type result struct {
+	outcome
+	did   need
+	err   error
+	since int64 // of the oldest change that is not merged
+	skip  bool
+}
+
+func (r *Report) add(t *result, now time.Time) {
+	r.Repaired += t.repaired
+	r.Adopted += t.adopted
+	r.Recovered += t.recovered
+	if t.did != nothing && t.err == nil {
+		r.Merged++
+	}
+	switch {
+	case t.err != nil && diag.KindOf(t.err) == diag.TryAgain:
+		r.Busy++
+	case t.err != nil:
+		r.Failed++
+	}
+	if t.skip {
+		r.Skipped++
+	}
+	if t.err != nil || t.skip {
+		r.Left++
+	}
+	if t.since != 0 {
+		r.Oldest = max(r.Oldest, now.Unix()-t.since)
+	}
+}
+
+// worker merges one mailbox after the other.
+type worker struct {
+	*Pass
+	sessions map[string]*session
+}
+
+func (w *worker) end() {
+	for _, s := range w.sessions {
+		s.end()
+	}
+}
+
+// task does one mailbox. Where the peer cannot be reached it does what can be
+// done on this side alone.
+func (w *worker) task(ctx context.Context, task Task, peer peerState) result {
+	here, err := w.Store.stamp(task.Address)
+	if err != nil {
+		return w.failed(task, result{err: err})
+	}
+	rec, err := loadRecord(w.State, task.Address)
+	if err != nil {
+		return w.failed(task, result{err: err})
+	}
+	alone := task.Peer == "" || peer.err != nil
+	with := task
+	if alone {
+		with.Peer = ""
+	}
+	t := result{skip: alone && len(task.Others) > 0}
+	t.did = rec.needs(with, here, peer.stamps[task.Address], w.Now())
+	if w.All && (here != Stamp{} || peer.stamps[task.Address] != Stamp{}) {
+		t.did = full
+	}
+	switch {
+	case w.Dry:
+		return t
+	case t.did != nothing:
+		t.outcome, err = w.merge(ctx, with, t.did)
+	}
+	if err != nil {
+		t.err = err
+		return w.failed(task, t)
+	}
+	if t.skip && rec.behind(task.Peer, here) {
+		t.since = w.unmerged(task, "no other node to merge with")
+	}
+	return t
+}
+
+// behind says whether this side has what no other node is known to have.
+func (r *record) behind(peer string, here Stamp) bool {
+	if here.Real == "" {
+		return false
+	}
+	if known, ok := r.Peers[peer]; ok && peer != "" {
+		return !known.Equal || known.Local != here.Real
+	}
+	for _, known := range r.Peers {
+		if known.Equal && known.Local == here.Real {
+			return false
+		}
+	}
+	return true
+}
+
+// failed notes on disk since when a mailbox waits, and why.
+func (w *worker) failed(task Task, t result) result {
+	w.Note(task.Address, t.err.Error())
+	t.since = w.unmerged(task, t.err.Error())
+	return t
+}
+
+func (w *worker) unmerged(task Task, why string) int64 {
+	rec, err := loadRecord(w.State, task.Address)
+	if err != nil {
+		return w.Now().Unix()
+	}
+	if rec.Since == 0 {
+		rec.Since, rec.Why = w.Now().Unix(), why
+		if err := rec.save(w.State, task.Address); err != nil {
+			w.Note(task.Address, err.Error())
+		}
+	}
+	return rec.Since
+}
+
+// merge does the work on one mailbox, under its lock on both nodes.
+func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, err error) {
+	held, err := lockMailbox(ctx, w.State, task.Address)
+	if err != nil {
+		return out, err
+	}
+	defer held.Release()
+	rec, err := loadRecord(w.State, task.Address)
+	if err != nil {
+		return out, err
+	}
+	here := local{w.Store, task.Address}
+	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address)}
+	m.save = func() error { return rec.save(w.State, task.Address) }
+	if task.Peer != "" {
+		there, err := w.open(ctx, task)
+		if err != nil {
+			return out, err
+		}
+		defer there.shut()
+		m.other = there
+		m.join = func(ctx context.Context) error {
+			argv, err := w.Dial(task.Peer, "dsync", dsyncWord(task.Address))
+			if err != nil {
+				return err
+			}
+			return here.sync(ctx, argv)
+		}
+	}
+	if how == quick {
+		if err = m.quick(ctx); errors.Is(err, errAgain) {
+			err = nil
+			how = full
+		}
+	}
+	if how == full && err == nil {
+		err = m.full(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, w.distrust(rec, task))
+	}
+	return m.out, err
+}
+
+// distrust makes the next pass compare the whole mailbox, after this one broke off.
+func (w *worker) distrust(rec *record, task Task) error {
+	peer, known := rec.Peers[task.Peer]
+	if !known || task.Peer == "" {
+		return nil
+	}
+	peer.Equal = false
+	rec.Peers[task.Peer] = peer
+	return rec.save(w.State, task.Address)
+}
+
+// open opens the mailbox on the other node, in this worker's session with it.
+func (w *worker) open(ctx context.Context, task Task) (*remote, error) {
+	s := w.sessions[task.Peer]
+	if s == nil || s.lost != nil {
+		var err error
+		if s, err = begin(ctx, w.Dial, task.Peer); err != nil {
+			return nil, err
+		}
+		w.sessions[task.Peer] = s
+	}
+	there := &remote{s}
+	return there, there.open(task.Address)
+}
+
+func (w *worker) stepping(address string) func(string) {
+	return func(what string) {
+		if w.step != nil {
+			w.step(address, what)
+		}
+		if w.Steps {
+			w.Note(address, what)
+		}
+	}
+}

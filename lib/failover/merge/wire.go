@@ -1,0 +1,132 @@
+package merge
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"rplan/lib/diag"
+)
+
+// What two nodes say to each other about mailboxes, over the standard input and
+// output of "rp-failover serve": one JSON object a line. The asking node sends
+// a request, the other answers with any number of items and then an end. One
+// request is under way at a time.
+
+// request asks for something about one mailbox, the one that was opened last,
+// but for "stamps", which is about all.
+type request struct {
+	Do      string `json:"do"`                // stamps, open, list, step, stamp, close
+	Address string `json:"address,omitempty"` // of open
+	Step    *step  `json:"step,omitempty"`
+}
+
+// answer is an item, or, if End is set, the end of an answer.
+type answer struct {
+	Address string   `json:"a,omitempty"`  // of stamps
+	Stamp   *Stamp   `json:"t,omitempty"`  // of stamps and stamp
+	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted
+	Message *Message `json:"m,omitempty"`
+	End     bool     `json:"end,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Kind    int      `json:"kind,omitempty"` // of diag
+}
+
+// maxLine bounds a line. A message's flags are the largest part of one.
+const maxLine = 1 << 20
+
+var errProtocol = errors.New("the other node does not speak rp-failover's language; is rplan there of the same version?")
+
+// lines reads objects.
+type lines struct{ in *bufio.Reader }
+
+func newLines(r io.Reader) *lines { return &lines{bufio.NewReaderSize(r, 1<<16)} }
+
+// next reads one object. Its error is io.EOF at the end.
+func (l *lines) next(v any) error {
+	var line []byte
+	for {
+		part, err := l.in.ReadSlice('\n')
+		if len(line)+len(part) > maxLine {
+			return errProtocol
+		}
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if err == io.EOF && len(line) > 0 {
+			return io.ErrUnexpectedEOF
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return errProtocol
+	}
+	return nil
+}
+
+// err is the error that an end reports.
+func (a *answer) err() error {
+	if a.Error == "" {
+		return nil
+	}
+	kind := diag.Kind(a.Kind)
+	if kind != diag.TryAgain && kind != diag.Refused && kind != diag.BadData {
+		kind = diag.Failed
+	}
+	return kind.Errorf("%s", printable(a.Error))
+}
+
+// printable is another node's text, so that nothing in it can steer a terminal.
+func printable(s string) string {
+	const longest = 2000
+	var b []rune
+	for _, r := range s[:min(len(s), longest)] {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			r = ' '
+		}
+		b = append(b, r)
+	}
+	return string(b)
+}
+
+// items are what a view is sent as.
+func (v *View) items(send func(*answer) error) error {
+	for _, part := range []struct {
+		store    string
+		messages []Message
+	}{{"real", v.Real}, {"copies", v.Copies}, {"deleted", v.Deleted}} {
+		for i := range part.messages {
+			if err := send(&answer{Store: part.store, Message: &part.messages[i]}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// add takes one of them.
+func (v *View) add(a *answer) error {
+	m := a.Message
+	if m == nil || m.UID == 0 || m.GUID == "" || len(m.GUID) > maxGUID || m.ID != deliveryID(m.ID) || m.Flags != canonical(m.Flags) ||
+		(a.Store == "real") != isGUID(m.Folder) {
+		return errProtocol
+	}
+	switch a.Store {
+	case "real":
+		v.Real = append(v.Real, *m)
+	case "copies":
+		v.Copies = append(v.Copies, *m)
+	case "deleted":
+		v.Deleted = append(v.Deleted, *m)
+	default:
+		return errProtocol
+	}
+	return nil
+}

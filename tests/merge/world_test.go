@@ -1,0 +1,302 @@
+package merge
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"rplan/lib/failover/merge"
+)
+
+const (
+	domain = "example.org"
+	users  = 3
+)
+
+// formats are those of the users' mailboxes: each user has another one.
+var formats = []string{"sdbox", "mdbox", "maildir"}
+
+func user(i int) string { return formats[i%len(formats)] + strconv.Itoa(i) + "@" + domain }
+
+// Where the nodes' things are.
+func store(node string) merge.Store {
+	return merge.Store{Home: "/var/vmail/" + node + "/%d/%n", Mail: "mail"}
+}
+func state(node string) string    { return "/var/lib/rplan/" + node }
+func programs(node string) string { return "/run/programs/" + node }
+func conf(node string) string     { return "/run/" + node + ".conf" }
+func address(node string) string {
+	return map[string]string{"n1": "10.77.0.1", "n2": "10.77.0.2"}[node]
+}
+
+const isolate = `
+mount --make-rprivate /
+mount -t proc proc /proc
+cp -a /etc/passwd /etc/group /tmp
+mount -t tmpfs tmpfs /var
+mount -t tmpfs tmpfs /run
+ln -s /run /var/run
+mkdir -p /var/lib/rplan /var/vmail /var/tmp /run/etc
+cp -a /etc/passwd /etc/group /run/etc
+echo 'vmail:x:799:799::/var/vmail:/usr/sbin/nologin' >>/run/etc/passwd
+echo 'vmail:x:799:' >>/run/etc/group
+mount --bind /run/etc/passwd /etc/passwd
+mount --bind /run/etc/group /etc/group
+chown 799:799 /var/vmail
+hostname mergetest
+ip link set lo up
+ip address add 10.77.0.1/32 dev lo
+ip address add 10.77.0.2/32 dev lo
+`
+
+func start() error {
+	if err := command("/bin/sh", "-ec", isolate); err != nil {
+		return err
+	}
+	for _, node := range []string{"n1", "n2"} {
+		err := os.MkdirAll(programs(node), 0o755)
+		for _, program := range []string{"doveadm", "dovecot"} {
+			script := fmt.Sprintf("#!/bin/sh\nexec /usr/bin/%s -c %s \"$@\"\n", program, conf(node))
+			if program == "dovecot" {
+				script = strings.Replace(script, "/usr/bin", "/usr/sbin", 1)
+			}
+			err = errors.Join(err, os.WriteFile(filepath.Join(programs(node), program), []byte(script), 0o755))
+		}
+		err = errors.Join(err, os.WriteFile(conf(node), []byte(configuration(node)), 0o644),
+			os.WriteFile("/run/"+node+"-mail", []byte(accounts(node, false)), 0o644),
+			os.WriteFile("/run/"+node+"-copies", []byte(accounts(node, true)), 0o644))
+		if err == nil {
+			err = command(filepath.Join(programs(node), "dovecot"))
+		}
+		if err == nil {
+			err = await(net.JoinHostPort(address(node), "10024"))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accounts is a passwd-file with each user's mail_location.
+func accounts(node string, copies bool) string {
+	var b strings.Builder
+	for i := range users {
+		location := formats[i%len(formats)] + ":~/mail"
+		if copies {
+			location = "sdbox:~/copies"
+		}
+		fmt.Fprintf(&b, "%s::799:799::%s::userdb_mail=%s\n", user(i), "/var/vmail/"+node+"/"+domain+"/"+strings.TrimSuffix(user(i), "@"+domain), location)
+	}
+	return b.String()
+}
+
+func configuration(node string) string {
+	return strings.NewReplacer("NODE", node, "ADDRESS", address(node)).Replace(`
+protocols = imap lmtp
+base_dir = /run/dovecot-NODE
+state_dir = /var/lib/dovecot-NODE
+instance_name = NODE
+log_path = /run/NODE.log
+ssl = no
+disable_plaintext_auth = no
+auth_username_format = %Lu
+passdb {
+  driver = static
+  args = nopassword=y
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%Lu /run/NODE-%{if;%{lport};==;10024;copies;mail}
+}
+first_valid_uid = 100
+mail_index_log2_max_age = 30d
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+namespace deleted {
+  prefix = deleted/
+  separator = /
+  location = sdbox:~/deleted
+  hidden = yes
+  list = no
+  subscriptions = no
+}
+protocol doveadm {
+  namespace copies {
+    prefix = copies/
+    separator = /
+    location = sdbox:~/copies
+    hidden = yes
+    list = no
+    subscriptions = no
+  }
+}
+protocol imap {
+  mail_plugins = lazy_expunge
+}
+plugin {
+  lazy_expunge = deleted/INBOX
+  lazy_expunge_only_last_instance = yes
+}
+service lmtp {
+  inet_listener lmtp {
+    address = ADDRESS
+    port = 24
+  }
+  inet_listener copies {
+    address = ADDRESS
+    port = 10024
+  }
+}
+service imap-login {
+  inet_listener imap {
+    address = ADDRESS
+    port = 143
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+service anvil {
+  client_limit = 2000
+}
+lmtp_hdr_delivery_address = none
+lmtp_add_received_header = no
+`)
+}
+
+func command(argv ...string) error {
+	file, err := os.CreateTemp("", "out")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	defer os.Remove(file.Name())
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = file, file // a daemon keeps a pipe open
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(file.Name())
+		return fmt.Errorf("%q: %w: %s", argv[0], err, text)
+	}
+	return nil
+}
+
+func await(address string) error {
+	var err error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", address); err == nil {
+			return conn.Close()
+		}
+	}
+	return err
+}
+
+// deliver hands a message to a node's LMTP server; port 24 is for the active node, 10024 for copies.
+func deliver(node, port, to, message string) error {
+	c, err := textproto.Dial("tcp", net.JoinHostPort(address(node), port))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, step := range []struct {
+		say  string
+		want int
+	}{{"", 220}, {"LHLO test", 250}, {"MAIL FROM:<sender@elsewhere.example>", 250}, {"RCPT TO:<" + to + ">", 250}, {"DATA", 354}} {
+		if step.say != "" {
+			if err := c.PrintfLine("%s", step.say); err != nil {
+				return err
+			}
+		}
+		if _, _, err := c.ReadResponse(step.want); err != nil {
+			return fmt.Errorf("lmtp to %s: %q: %w", node, step.say, err)
+		}
+	}
+	w := c.DotWriter()
+	if _, err := io.WriteString(w, message); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	_, _, err = c.ReadResponse(250)
+	return err
+}
+
+// imap is a user's session with a node.
+type imap struct {
+	conn net.Conn
+	r    *bufio.Reader
+	tag  int
+}
+
+func login(node, user string) (*imap, error) {
+	conn, err := net.Dial("tcp", net.JoinHostPort(address(node), "143"))
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	s := &imap{conn: conn, r: bufio.NewReader(conn)}
+	if _, err := s.r.ReadString('\n'); err != nil {
+		return nil, err
+	}
+	_, err = s.say("LOGIN %s x", user)
+	return s, err
+}
+
+var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
+
+// say sends a command and returns the untagged answers.
+func (s *imap) say(format string, args ...any) ([]string, error) {
+	s.tag++
+	tag := fmt.Sprintf("a%d ", s.tag)
+	if _, err := fmt.Fprintf(s.conn, tag+format+"\r\n", args...); err != nil {
+		return nil, err
+	}
+	var answers []string
+	for {
+		var b strings.Builder
+		for {
+			line, err := s.r.ReadString('\n')
+			if err != nil {
+				return answers, err
+			}
+			b.WriteString(line)
+			size := literal.FindStringSubmatch(line)
+			if size == nil {
+				break
+			}
+			n, _ := strconv.ParseInt(size[1], 10, 64)
+			if _, err := io.CopyN(&b, s.r, n); err != nil {
+				return answers, err
+			}
+		}
+		answer := b.String()
+		status, tagged := strings.CutPrefix(answer, tag)
+		switch {
+		case !tagged:
+			answers = append(answers, answer)
+		case strings.HasPrefix(status, "OK"):
+			return answers, nil
+		default:
+			return answers, fmt.Errorf("%s: %s", fmt.Sprintf(format, args...), strings.TrimSpace(status))
+		}
+	}
+}
+
+func (s *imap) close() {
+	_, _ = s.say("LOGOUT")
+	s.conn.Close()
+}
