@@ -78,6 +78,9 @@ type box struct {
 
 func other(node string) string { return map[string]string{"n1": "n2", "n2": "n1"}[node] }
 
+// recent is how much of the log a failure shows.
+const recent = 400
+
 // world draws what happens by lot.
 type world struct {
 	t     *testing.T
@@ -93,7 +96,7 @@ func (w *world) say(format string, args ...any) { w.log = append(w.log, fmt.Spri
 
 func (w *world) fatal(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("%s\nwhat happened:\n%s", fmt.Sprintf(format, args...), strings.Join(w.log[max(0, len(w.log)-60):], "\n"))
+	w.t.Fatalf("%s\nwhat happened:\n%s", fmt.Sprintf(format, args...), strings.Join(w.log[max(0, len(w.log)-recent):], "\n"))
 }
 
 func (w *world) one(b *box) *letter {

@@ -3,11 +3,15 @@ package merge
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"rplan/lib/diag"
 	"rplan/lib/run"
@@ -79,6 +83,31 @@ func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
 // most is how many UIDs are in one argument of doveadm.
 const mostUIDs = 2000
 
+// folders are the GUIDs of all folders by name.
+func (l local) folders(ctx context.Context) (map[string]string, error) {
+	st, err := l.store.stamp(l.address)
+	if err != nil || st.Real == "" {
+		return nil, err
+	}
+	result, err := run.Run(ctx, run.Cmd{
+		Argv: []string{"doveadm", "-f", "json", "mailbox", "status", "-u", l.address, "guid", "*"}, Timeout: doveadmTimeout,
+	})
+	if err != nil {
+		return nil, failed(err, result.ExitCode)
+	}
+	var rows []struct{ Mailbox, GUID string }
+	if err := json.Unmarshal(result.Stdout, &rows); err != nil {
+		return nil, diag.BadData.Errorf("what doveadm mailbox status printed of %q cannot be read: %w", l.address, err)
+	}
+	all := map[string]string{}
+	for _, r := range rows {
+		if isFolder(r.Mailbox) && isGUID(r.GUID) {
+			all[r.Mailbox] = r.GUID
+		}
+	}
+	return all, nil
+}
+
 // do carries a step out. Done a second time it does nothing: the UIDs are gone.
 func (l local) do(ctx context.Context, s step) error {
 	if err := s.check(); err != nil {
@@ -88,6 +117,9 @@ func (l local) do(ctx context.Context, s step) error {
 		if err := l.ensureCopies(ctx); err != nil {
 			return err
 		}
+	}
+	if s.Op == name {
+		return l.doveadm(ctx, "mailbox", "update", "-u", l.address, "--mailbox-guid", s.Folder, "--", s.Name)
 	}
 	for uids := s.UIDs; len(uids) > 0; {
 		n := min(len(uids), mostUIDs)
@@ -117,9 +149,10 @@ func (l local) command(s step, uids string) []string {
 
 // check refuses what no plan has in it: a step may come from another node.
 func (s step) check() error {
-	known := s.Op == aside || s.Op == flag || s.Op == adopt || s.Op == purge || s.Op == forget
-	folder := s.Op == aside || s.Op == flag
-	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || s.Op != flag && s.Flags != "" || len(s.UIDs) == 0 {
+	known := slices.Contains([]op{aside, flag, adopt, purge, forget, name}, s.Op)
+	folder := s.Op == aside || s.Op == flag || s.Op == name
+	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || (s.Op != flag && s.Flags != "") ||
+		(s.Op == name) != (len(s.UIDs) == 0) || (s.Op == name) != isFolder(s.Name) || (s.Op != name && s.Name != "") {
 		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
 	}
 	for f := range strings.SplitSeq(s.Flags, " ") {
@@ -128,6 +161,11 @@ func (s step) check() error {
 		}
 	}
 	return nil
+}
+
+// isFolder says whether a text can be the name of a folder.
+func isFolder(s string) bool {
+	return s != "" && len(s) <= 4096 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // isFlag says whether f is a flag or keyword (RFC 3501 section 9, flag): an

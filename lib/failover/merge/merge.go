@@ -27,6 +27,7 @@ import (
 type side interface {
 	stamp(context.Context) (Stamp, error)
 	list(context.Context) (*View, error)
+	folders(context.Context) (map[string]string, error) // GUIDs by name
 	do(context.Context, step) error
 }
 
@@ -50,6 +51,7 @@ type merger struct {
 	other  side // nil without a peer
 	join   func(context.Context) error
 	record *record
+	both   bool // the other side too was used since they were last equal
 	save   func() error
 	now    func() time.Time
 	step   func(string) // is told each step; a test stops there
@@ -64,13 +66,35 @@ var errMoving = diag.TryAgain.Errorf("it changes faster than it can be merged")
 
 // full compares the sides and makes them equal.
 func (m *merger) full(ctx context.Context) error {
-	for range rounds {
+	for n := range rounds {
+		if n == oddRound && m.other != nil {
+			if err := m.rename(ctx); err != nil {
+				return err
+			}
+		}
 		equal, err := m.round(ctx)
 		if err != nil || equal {
 			return err
 		}
 	}
 	return errMoving
+}
+
+// oddRound is the first that most mailboxes do not come to.
+const oddRound = 3
+
+// rename gives folders of the other side the GUIDs of the active side's, where
+// doveadm sync does not come to an end without.
+func (m *merger) rename(ctx context.Context) error {
+	here, err := m.active.folders(ctx)
+	if err != nil {
+		return err
+	}
+	there, err := m.other.folders(ctx)
+	if err != nil {
+		return err
+	}
+	return m.steps(ctx, "standby", m.other, rename(here, there))
 }
 
 // round is one comparison, what it asks for, and one doveadm sync. It says
@@ -84,13 +108,13 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	p := prepare(a, o, m.record.Gone, m.now())
+	p := prepare(a, o, m.record.Gone, m.now(), m.both)
 	if p.adopted > 0 && o != nil {
 		// A message that its user moved while the list was made was in neither folder.
 		if a, o, err = m.views(ctx); err != nil {
 			return false, err
 		}
-		p = prepare(a, o, m.record.Gone, m.now())
+		p = prepare(a, o, m.record.Gone, m.now(), m.both)
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)
@@ -244,6 +268,12 @@ const (
 // settle is how long copies and deleted messages may lie before a comparison is
 // worth it that clears them away.
 const settle = 10 * time.Minute
+
+// usedThere says whether the other side's folders are not as the last doveadm sync left them.
+func (r *record) usedThere(peer string, there Stamp) bool {
+	known, ok := r.Peers[peer]
+	return there.Real != "" && (!ok || !known.Equal || known.Remote != there.Real)
+}
 
 // needs says what to do about a mailbox with these stamps.
 func (r *record) needs(task Task, here, there Stamp, now time.Time) need {

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,14 +19,16 @@ const (
 	adopt  op = "adopt"  // from the copies to the inbox
 	purge  op = "purge"  // expunge from the copies
 	forget op = "forget" // expunge from the deleted ones, whose ids are noted
+	name   op = "name"   // give a folder the GUID that it has on the active side
 )
 
 // step is a change to some messages of one folder.
 type step struct {
 	Op     op       `json:"op"`
-	Folder string   `json:"folder,omitempty"` // GUID; of aside and flag
-	UIDs   []uint32 `json:"uids"`
-	Flags  string   `json:"flags,omitempty"` // of flag
+	Folder string   `json:"folder,omitempty"` // GUID; of aside, flag and name
+	UIDs   []uint32 `json:"uids,omitempty"`   // not of name
+	Flags  string   `json:"flags,omitempty"`  // of flag
+	Name   string   `json:"name,omitempty"`   // of name
 }
 
 // grace is how long a copy may wait for its twin on the active node before it
@@ -48,7 +51,11 @@ func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
 // doveadm sync carries the removal of a message over to the other side, which
 // knows it by its GUID. So of the other side's messages only those are set
 // aside whose GUID the active side does not have.
-func prepare(active, other *View, gone map[string]int64, now time.Time) *plan {
+//
+// Where both sides were used since they were last equal, the messages that lie
+// in other folders on the other side have their flags united too: doveadm sync
+// unites them only within a folder.
+func prepare(active, other *View, gone map[string]int64, now time.Time, both bool) *plan {
 	p := &plan{}
 	if other == nil {
 		other = &View{}
@@ -76,6 +83,10 @@ func prepare(active, other *View, gone map[string]int64, now time.Time) *plan {
 	p.other = p.setAside(p.other, slices.DeleteFunc(o.doubles(a.guids), func(d double) bool {
 		return a.guids[d.extra.GUID] || set[d.extra.place()]
 	}))
+	if both {
+		p.active = append(p.active, carry(other.Real, active.Real)...)
+		p.other = append(p.other, carry(active.Real, other.Real)...)
+	}
 	p.active = append(p.active, p.adopt(active.Copies, func(m Message) bool { return len(a.byID[m.ID]) == 0 && gone[m.ID] == 0 })...)
 	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool {
 		late := now.Sub(time.Unix(m.Saved, 0)) > grace
@@ -201,6 +212,35 @@ func compareBool(a, b bool) int {
 		return 1
 	}
 	return -1
+}
+
+// carry gives messages of one side the flags that they have in another folder of the other.
+func carry(from, to []Message) []step {
+	flags := map[string]string{} // by GUID
+	folders := map[string]string{}
+	for _, m := range from {
+		flags[m.GUID] += " " + m.Flags
+		folders[m.GUID] += " " + m.Folder
+	}
+	var steps []step
+	for _, m := range to {
+		if there, known := folders[m.GUID]; known && !slices.Contains(strings.Fields(there), m.Folder) {
+			steps = append(steps, unite([]Message{m}, flags[m.GUID])...)
+		}
+	}
+	return steps
+}
+
+// rename finds folders that both sides made by themselves, so that one name
+// has two GUIDs. With Maildir doveadm sync exchanges those for ever.
+func rename(active, other map[string]string) []step {
+	var steps []step
+	for _, folder := range slices.Sorted(maps.Keys(active)) {
+		if guid := other[folder]; guid != "" && guid != active[folder] {
+			steps = append(steps, step{Op: name, Folder: active[folder], Name: folder})
+		}
+	}
+	return steps
 }
 
 // unite gives messages the flags that they lack.

@@ -84,6 +84,12 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 			return err
 		}
 		return v.items(send)
+	case r.Do == "folders":
+		all, err := s.opened.folders(ctx)
+		for folder, guid := range all {
+			err = errors.Join(err, send(&answer{Folder: folder, GUID: guid}))
+		}
+		return err
 	case r.Do == "step" && r.Step != nil:
 		return s.opened.do(ctx, *r.Step)
 	case r.Do == "stamp":

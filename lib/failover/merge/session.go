@@ -152,6 +152,17 @@ func (r remote) list(context.Context) (*View, error) {
 	return v, r.ask(request{Do: "list"}, v.add)
 }
 
+func (r remote) folders(context.Context) (map[string]string, error) {
+	all := map[string]string{}
+	return all, r.ask(request{Do: "folders"}, func(a *answer) error {
+		if !isFolder(a.Folder) || !isGUID(a.GUID) {
+			return errProtocol
+		}
+		all[a.Folder] = a.GUID
+		return nil
+	})
+}
+
 func (r remote) do(_ context.Context, st step) error {
 	return r.ask(request{Do: "step", Step: &st}, none)
 }

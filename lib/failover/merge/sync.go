@@ -262,6 +262,11 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		}
 		defer there.shut()
 		m.other = there
+		st, err := there.stamp(ctx)
+		if err != nil {
+			return out, err
+		}
+		m.both = rec.usedThere(task.Peer, st)
 		m.join = func(ctx context.Context) error {
 			argv, err := w.Dial(task.Peer, "dsync", dsyncWord(task.Address))
 			if err != nil {

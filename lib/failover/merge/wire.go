@@ -18,7 +18,7 @@ import (
 // request asks for something about one mailbox, the one that was opened last,
 // but for "stamps", which is about all.
 type request struct {
-	Do      string `json:"do"`                // stamps, open, list, step, stamp, close
+	Do      string `json:"do"`                // stamps, open, list, folders, step, stamp, close
 	Address string `json:"address,omitempty"` // of open
 	Step    *step  `json:"step,omitempty"`
 }
@@ -29,6 +29,8 @@ type answer struct {
 	Stamp   *Stamp   `json:"t,omitempty"`  // of stamps and stamp
 	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted
 	Message *Message `json:"m,omitempty"`
+	Folder  string   `json:"n,omitempty"` // of folders: the name
+	GUID    string   `json:"g,omitempty"` // likewise
 	End     bool     `json:"end,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Kind    int      `json:"kind,omitempty"` // of diag
