@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func (c Command) choose(args []string) (Command, []string, error) {
 				return c.only(v), args[1:], nil
 			}
 		}
-		return c, nil, diag.Usage.Errorf("unknown verb %q", name).WithHint("%s", c.verbHint(name))
+		return c, nil, diag.Usage.Errorf("unknown verb %q", name).WithHint("%s", cmp.Or(c.verbFirst(args), c.verbHint(name)))
 	}
 }
 
@@ -99,14 +100,18 @@ func (c Command) flagBeforeVerb(args []string) error {
 	if f, _ := c.flag(args[0]); f == nil && args[0] != "--" {
 		return diag.Usage.Errorf("unknown flag: -%s", bare(args[0])).WithHint("%s --help lists the flags", c.Name)
 	}
-	e := diag.Usage.Errorf("flag %q before the verb", args[0])
+	return diag.Usage.Errorf("flag %q before the verb", args[0]).WithHint("%s", cmp.Or(c.verbFirst(args), c.verbHint("")))
+}
+
+// verbFirst is the hint for a verb that stands further behind, or "".
+func (c Command) verbFirst(args []string) string {
 	for i, arg := range args {
-		if slices.ContainsFunc(c.Verbs, func(v Verb) bool { return v.Name == arg }) {
+		if slices.ContainsFunc(c.visible(), func(v Verb) bool { return v.Name == arg }) {
 			rest := slices.DeleteFunc(slices.Concat(args[:i], args[i+1:]), func(s string) bool { return s == "--" })
-			return e.WithHint("put the verb first: %s %s %s", c.Name, arg, typed(rest))
+			return "put the verb first: " + c.Name + " " + arg + " " + typed(rest)
 		}
 	}
-	return e.WithHint("%s", c.verbHint(""))
+	return ""
 }
 
 // notOfThisVerb is the error for a flag that other verbs have, or nil.

@@ -34,7 +34,8 @@ type Settings struct {
 	Genmaps           string        `toml:"genmaps"`             // what "serve maps" runs
 }
 
-func defaults() Settings {
+// Defaults are the settings of an rplan.toml without [failover].
+func Defaults() Settings {
 	return Settings{
 		WriteURLs:   []string{"ldapi:///"},
 		Hooks:       "/etc/rplan/failover.d",
@@ -154,7 +155,7 @@ type configuration struct {
 }
 
 func loadConfiguration(path string) (*configuration, error) {
-	c := &configuration{directory: source.Defaults(), failover: defaults()}
+	c := &configuration{directory: source.Defaults(), failover: Defaults()}
 	var net network
 	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "failover": &c.failover})
 	if err != nil {
