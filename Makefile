@@ -53,7 +53,9 @@ lab: packages all
 	$(GO) build -tags $(TAGS) -o bin/lab ./tests/lab/cmd/lab
 	bin/lab up
 
-DOCS := ldap postfix dovecot apache dns mailman3 doc
+# All of contrib, but for what is installed in a way of its own.
+DOCS     := $(filter-out cron debian example systemd,$(notdir $(wildcard contrib/*)))
+SCHEDULE := $(patsubst contrib/%,%,$(wildcard contrib/cron/rp-* contrib/systemd/rp-*))
 install: all
 	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan/contrib \
 		$(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d
@@ -70,7 +72,7 @@ install: all
 	cp -R $(DOCS:%=contrib/%) $(SHARE)/doc/rplan/contrib
 	install -d $(SHARE)/doc/rplan/contrib/example $(SHARE)/doc/rplan/contrib/cron $(SHARE)/doc/rplan/contrib/systemd
 	install -m 644 contrib/example/collective.ldif contrib/example/rplan.toml $(SHARE)/doc/rplan/contrib/example
-	for f in cron/rp-genmaps systemd/rp-genmaps.service systemd/rp-genmaps.timer; do \
+	for f in $(SCHEDULE); do \
 		sed 's,/usr/sbin/rp-,$(PREFIX)/sbin/rp-,g' contrib/$$f >$(SHARE)/doc/rplan/contrib/$$f || exit 1; \
 	done
 

@@ -89,10 +89,16 @@ func checkLine(t *testing.T, line string) {
 	t.Helper()
 	words := strings.Fields(line)
 	for _, c := range commands {
-		if len(words) > 0 && c.name == words[0] {
-			same(t, "the flags of "+c.name, c.flags(t), append(c.flags(t), found1(flag, line)...))
-			return
+		if len(words) == 0 || c.name != words[0] {
+			continue
 		}
+		var verb []string
+		if len(c.verbs(t)) > 0 {
+			verb = words[1:2]
+		}
+		flags := c.flags(t, verb...)
+		same(t, "the flags of "+strings.Join(words[:1+len(verb)], " "), flags, append(found1(flag, line), flags...))
+		return
 	}
 	t.Errorf("%q runs none of the commands", line)
 }
