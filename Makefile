@@ -10,6 +10,7 @@ GO       ?= go
 TAGS     := urfave_cli_no_docs,urfave_cli_no_suggest
 LDFLAGS  := -s -w -X rplan/lib/app.Version=$(VERSION)
 COMMANDS := $(notdir $(wildcard cmd/*))
+SCHEDULE := $(patsubst contrib/%,%,$(wildcard contrib/cron/rp-* contrib/systemd/rp-*))
 BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 
 # Pinned, so that what lint says does not depend on the day.
@@ -53,9 +54,7 @@ lab: packages all
 	$(GO) build -tags $(TAGS) -o bin/lab ./tests/lab/cmd/lab
 	bin/lab up
 
-# All of contrib, but for what is installed in a way of its own.
-DOCS     := $(filter-out cron debian example systemd,$(notdir $(wildcard contrib/*)))
-SCHEDULE := $(patsubst contrib/%,%,$(wildcard contrib/cron/rp-* contrib/systemd/rp-*))
+DOCS := ldap postfix dovecot apache dns mailman3 doc
 install: all
 	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan/contrib \
 		$(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d
