@@ -266,9 +266,9 @@ func (w *world) merge(all bool) {
 		w.say("a pass on %s: %+v", node, *report)
 		if report.Failed > 0 || report.Busy > 0 {
 			for _, b := range w.boxes {
-			w.debug(b)
-		}
-		w.fatal("the pass failed")
+				w.debug(b)
+			}
+			w.fatal("the pass failed")
 		}
 	}
 	for _, b := range w.boxes {
