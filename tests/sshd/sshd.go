@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,7 @@ exec /usr/sbin/sshd -D -f /run/test/sshd_config -E /run/test/log`
 func Start(t testing.TB, config string, addresses ...string) *Server {
 	t.Helper()
 	need.Root(t)
-	need.Program(t, "ssh", "ssh-keygen", "/usr/sbin/sshd")
+	need.Program(t, "nsenter", "ssh", "ssh-keygen", "/usr/sbin/sshd")
 	if len(addresses) == 0 {
 		addresses = []string{"127.0.0.1"}
 	}
@@ -94,6 +95,21 @@ func (s *Server) start(address string) {
 func (s *Server) Stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
+}
+
+// Path is where a file of the server's is, such as one in its home directory.
+func (s *Server) Path(file string) string {
+	return filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "root", file)
+}
+
+// Run runs a program where the server runs, and returns what it printed.
+func (s *Server) Run(argv ...string) string {
+	s.t.Helper()
+	out, err := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(s.cmd.Process.Pid), "--mount", "--"}, argv...)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%q: %v: %s", argv, err, out)
+	}
+	return string(out)
 }
 
 // Pause makes it deaf without closing anything: it takes connections and says nothing.
