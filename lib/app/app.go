@@ -5,6 +5,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -33,9 +35,14 @@ type Command struct {
 	Summary     string // one line, without a full stop
 	Description string // what it does, for --help
 	Flags       []cli.Flag
-	MaxArgs     int    // how many arguments may follow the flags
+	Verbs       []Verb // what it does, one at a time; without them it does one thing
+	MinArgs     int    // how many arguments must follow the flags
+	MaxArgs     int    // and how many may
 	ArgsUsage   string // how --help shows them
 	Run         func(context.Context, *Env, *cli.Context) error
+
+	verb  string   // the one that was called
+	whole *Command // what it is one of
 }
 
 // Env is the world outside, passed in so that tests can pass another.
@@ -43,7 +50,10 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
-	Terminal       bool // standard error is one: progress may be shown
+	Terminal       bool   // standard error is one: progress may be shown
+	Interactive    bool   // and standard input is one: questions may be asked
+	Width          int    // columns of the terminal that standard output is, 0 where it is none
+	TTY            string // where passwords are asked for; "" is /dev/tty
 }
 
 // ConfigFlag is the flag that all commands share.
@@ -61,10 +71,9 @@ func Main(c Command) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	info, err := os.Stderr.Stat()
 	env := &Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
-		Terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Terminal: isTerminal(os.Stderr), Interactive: isTerminal(os.Stderr) && isTerminal(os.Stdin), Width: width(os.Stdout),
 	}
 	os.Exit(Execute(ctx, c, os.Args[1:], env))
 }
@@ -103,34 +112,48 @@ func (c Command) execute(ctx context.Context, args []string, env *Env) (err erro
 		}
 	}()
 	c.forgetEmptyVariables()
-	usage := func(format string, a ...any) error {
-		return diag.Usage.Errorf(format, a...).WithHint("%s --help lists the flags", c.Name)
+	if c, args, err = c.choose(args); err != nil {
+		return err
 	}
-	program := &cli.App{
-		Name: c.Name, Usage: c.Summary, Description: c.Description, ArgsUsage: c.ArgsUsage,
-		Flags:           append(c.Flags, &cli.BoolFlag{Name: "version", Usage: "print the version"}),
+	return c.parser(args, env).RunContext(ctx, append([]string{c.Name}, args...))
+}
+
+// parser is what urfave/cli makes of the command, or of one verb of it.
+func (c Command) parser(args []string, env *Env) *cli.App {
+	return &cli.App{
+		Name: c.program(), Usage: c.Summary, Description: c.Description, ArgsUsage: c.ArgsUsage,
+		Metadata:        map[string]any{verbKey: c.verb, "verbs": c.visible()},
+		Flags:           append(slices.Clone(c.Flags), &cli.BoolFlag{Name: "version", Usage: "print the version"}),
 		HideHelpCommand: true, HideVersion: true, DisableSliceFlagSeparator: true,
 		CustomAppHelpTemplate: helpTemplate,
 		Reader:                env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usage("%s", strings.Replace(err.Error(), "flag provided but not defined", "unknown flag", 1))
+			name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
+			if !unknown {
+				return c.usage("%w", err)
+			}
+			return cmp.Or(c.notOfThisVerb(name), error(c.usage("unknown flag: %s", name)))
 		},
 		Action: func(ctx *cli.Context) error {
 			if name := c.emptyFlag(ctx); name != "" {
-				return usage("flag --%s has an empty value", name)
+				return c.usage("flag --%s has an empty value", name)
 			}
 			if ctx.Bool("version") {
 				fmt.Fprintf(env.Stdout, "%s %s\n", c.Name, Version)
 				return nil
 			}
-			if err := c.checkArguments(args, ctx.Args().Slice(), usage); err != nil {
+			if err := c.checkArguments(args, ctx.Args().Slice()); err != nil {
 				return err
 			}
 			return c.Run(ctx.Context, env, ctx)
 		},
 	}
-	return program.RunContext(ctx, append([]string{c.Name}, args...))
+}
+
+// usage is an error in the command line.
+func (c Command) usage(format string, a ...any) *diag.Error {
+	return diag.Usage.Errorf(format, a...).WithHint("%s --help lists the flags", c.program())
 }
 
 // forgetEmptyVariables makes an empty environment variable of a flag the same as none.
@@ -166,22 +189,55 @@ func (c Command) emptyFlag(ctx *cli.Context) string {
 }
 
 // checkArguments refuses what the flag parser lets through in silence: a flag
-// after the first argument, which it takes for an argument, and surplus arguments.
-func (c Command) checkArguments(args, positional []string, usage func(string, ...any) error) error {
+// after the first argument, which it takes for an argument, and too few or too
+// many arguments.
+func (c Command) checkArguments(args, positional []string) error {
 	before := len(args) - len(positional)
-	ended := before > 0 && args[before-1] == "--"
-	for i, arg := range positional {
-		if strings.HasPrefix(arg, "-") && len(arg) > 1 && !ended {
-			at := before + i
-			fixed := append([]string{c.Name, arg}, append(append([]string{}, args[:at]...), args[at+1:]...)...)
-			return diag.Usage.Errorf("flag %q after an argument", arg).
-				WithHint("put flags first: %s", strings.Join(fixed, " "))
+	if before == 0 || args[before-1] != "--" {
+		if first, line := c.flagsFirst(args[:before], positional); first != "" {
+			return diag.Usage.Errorf("flag %q after an argument", first).WithHint("put flags first: %s", line)
 		}
 	}
-	if len(positional) > c.MaxArgs {
-		return usage("unexpected argument %q", positional[c.MaxArgs])
+	takes := cmp.Or(c.verb, c.Name) + " takes " + cmp.Or(c.ArgsUsage, "no arguments")
+	switch {
+	case len(positional) > c.MaxArgs:
+		return c.usage("unexpected argument %q; %s", positional[c.MaxArgs], takes)
+	case len(positional) < c.MinArgs:
+		return c.usage("an argument is missing; %s", takes)
 	}
 	return nil
+}
+
+// flagsFirst looks for flags among the arguments, and returns the first and
+// the whole command as it should have been typed.
+func (c Command) flagsFirst(before, positional []string) (first, line string) {
+	var flags, rest []string
+	for i := 0; i < len(positional); i++ {
+		arg := positional[i]
+		if len(arg) < 2 || arg[0] != '-' {
+			rest = append(rest, arg)
+			continue
+		}
+		first = cmp.Or(first, arg)
+		flags = append(flags, arg)
+		if _, value := c.flag(arg); value && i+1 < len(positional) {
+			i++
+			flags = append(flags, positional[i])
+		}
+	}
+	return first, c.program() + " " + typed(slices.Concat(flags, before, rest))
+}
+
+// typed is words as a shell would take them for the same words.
+func typed(words []string) string {
+	plain := regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		if quoted[i] = word; !plain.MatchString(word) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 // PrintJSON writes v to standard output, indented, for machines.
@@ -194,10 +250,13 @@ func (e *Env) PrintJSON(v any) error {
 
 const helpTemplate = `{{.Name}} - {{.Usage}}
 
-usage: {{.Name}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
+usage: {{.Name}}{{if .Metadata.verbs}} VERB{{end}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
 {{if .Description}}
 {{.Description}}
-{{end}}
+{{end}}{{if .Metadata.verbs}}
+verbs, each with a --help of its own:
+{{range .Metadata.verbs}}   {{.Name}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}	{{.Summary}}
+{{end}}{{end}}
 flags:
 {{range .VisibleFlags}}   {{.}}
 {{end}}`

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/term"
+
+	"rplan/lib/diag"
+)
+
+// terminal is one whose keys and screen the test has.
+type terminal struct {
+	keys *os.File
+	tty  string
+	seen chan byte
+}
+
+func newTerminal(t *testing.T) *terminal {
+	t.Helper()
+	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminal can be made: %v", err)
+	}
+	var unlocked, number uint32
+	for request, arg := range map[uintptr]*uint32{syscall.TIOCSPTLCK: &unlocked, syscall.TIOCGPTN: &number} {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, keys.Fd(), request, uintptr(unsafe.Pointer(arg))); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	term := &terminal{keys: keys, tty: fmt.Sprintf("/dev/pts/%d", number), seen: make(chan byte, 1<<16)}
+	// One end stays open, or the screen ends when the program closes the other.
+	held := term.open(t)
+	go func() {
+		for b := make([]byte, 1); ; {
+			if _, err := keys.Read(b); err != nil {
+				return
+			}
+			term.seen <- b[0]
+		}
+	}()
+	t.Cleanup(func() { held.Close(); keys.Close() })
+	return term
+}
+
+func (x *terminal) open(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(x.tty, os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// until waits for words on the screen, and returns what was shown up to them.
+func (x *terminal) until(t *testing.T, words string) string {
+	t.Helper()
+	var shown strings.Builder
+	for deadline := time.After(5 * time.Second); !strings.HasSuffix(shown.String(), words); {
+		select {
+		case b := <-x.seen:
+			shown.WriteByte(b)
+		case <-deadline:
+			t.Fatalf("shown %q, not %q", shown.String(), words)
+		}
+	}
+	return shown.String()
+}
+
+func (x *terminal) echoes(t *testing.T) bool {
+	t.Helper()
+	f := x.open(t)
+	defer f.Close()
+	fmt.Fprint(x.keys, "#")
+	time.Sleep(50 * time.Millisecond)
+	select {
+	case b := <-x.seen:
+		return b == '#'
+	default:
+		return false
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	for answer, want := range map[string]bool{"n1\n": true, " n1 \r\n": true, "n1": false, "y\n": false, "\n": false, "": false, "N1\n": false, "n1 n2\n": false} {
+		var errs bytes.Buffer
+		env := &Env{Stdin: strings.NewReader(answer), Stderr: &errs, Interactive: true}
+		got, err := env.Confirm(context.Background(), "sure? ", "n1")
+		if got != want || err != nil || !strings.HasPrefix(errs.String(), "sure? ") {
+			t.Errorf("%q: %v, %v, %q", answer, got, err, errs.String())
+		}
+	}
+}
+
+func TestConfirmTakesOneLine(t *testing.T) {
+	stdin := strings.NewReader("n1\nn2\n")
+	env := &Env{Stdin: stdin, Stderr: io.Discard, Interactive: true}
+	for _, want := range []string{"n1", "n2"} {
+		if ok, err := env.Confirm(context.Background(), "", want); !ok || err != nil {
+			t.Errorf("%s: %v, %v", want, ok, err)
+		}
+	}
+}
+
+func TestConfirmOfNobody(t *testing.T) {
+	var errs bytes.Buffer
+	env := &Env{Stdin: strings.NewReader("n1\n"), Stderr: &errs}
+	ok, err := env.Confirm(context.Background(), "sure? ", "n1")
+	if ok || diag.KindOf(err) != diag.Usage || !strings.Contains(diag.HintOf(err), "--yes") || errs.Len() > 0 {
+		t.Errorf("%v, %v, %q", ok, err, errs.String())
+	}
+}
+
+func TestConfirmEndless(t *testing.T) {
+	env := &Env{Stdin: neverending{}, Stderr: io.Discard, Interactive: true}
+	if ok, err := env.Confirm(context.Background(), "", "n1"); ok || diag.KindOf(err) != diag.Usage {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
+type neverending struct{}
+
+func (neverending) Read(b []byte) (int, error) { b[0] = 'n'; return 1, nil }
+
+// Ctrl-C at a question ends the run, though the read from the terminal cannot be ended.
+func TestConfirmInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stdin, typing := io.Pipe()
+	defer typing.Close()
+	time.AfterFunc(50*time.Millisecond, cancel)
+	env := &Env{Stdin: stdin, Stderr: io.Discard, Interactive: true}
+	if ok, err := env.Confirm(ctx, "", "n1"); ok || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
+func TestPasswordIsNotShown(t *testing.T) {
+	x := newTerminal(t)
+	env := &Env{TTY: x.tty}
+	go func() {
+		x.until(t, "password: ")
+		time.Sleep(50 * time.Millisecond) // the prompt is shown before the echo ends
+		fmt.Fprint(x.keys, "s3cret \n")
+	}()
+	got, err := env.Password(context.Background(), "password: ")
+	if got != "s3cret " || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if shown := x.until(t, "\n"); strings.Contains(shown, "s") {
+		t.Errorf("shown %q", shown)
+	}
+	if !x.echoes(t) {
+		t.Error("what is typed later is not shown either")
+	}
+}
+
+func TestPasswordInterrupted(t *testing.T) {
+	x := newTerminal(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	if got, err := (&Env{TTY: x.tty}).Password(ctx, "password: "); got != "" || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", got, err)
+	}
+	x.until(t, "password: ")
+	if !x.echoes(t) {
+		t.Error("what is typed after the interrupt is not shown")
+	}
+}
+
+func TestPasswordWithoutTerminal(t *testing.T) {
+	for _, path := range []string{"/dev/null", t.TempDir() + "/none"} {
+		if got, err := (&Env{TTY: path}).Password(context.Background(), ""); got != "" || diag.KindOf(err) != diag.Unavailable {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
+func TestWidth(t *testing.T) {
+	t.Setenv("COLUMNS", "")
+	x := newTerminal(t)
+	tty := x.open(t)
+	defer tty.Close()
+	if got := width(tty); got != 80 {
+		t.Errorf("%d columns where the terminal does not tell", got)
+	}
+	t.Setenv("COLUMNS", "72")
+	if got := width(tty); got != 72 {
+		t.Errorf("%d columns, not those of COLUMNS", got)
+	}
+	size := struct{ rows, columns, x, y uint16 }{50, 132, 0, 0}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TIOCSWINSZ, uintptr(unsafe.Pointer(&size))); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := width(tty); got != 132 {
+		t.Errorf("%d columns, not the terminal's", got)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if got := width(null); got != 0 || isTerminal(null) || !term.IsTerminal(int(tty.Fd())) {
+		t.Errorf("%d columns of %s", got, os.DevNull)
+	}
+}
