@@ -3,7 +3,7 @@
 //
 // The way through it: settings.go (rplan.toml) - source.Read - render - plan.go
 // (what differs from what is published) - guard.go - publish.go with check.go
-// (stage, check, swap, reload) - state.go (what the next run needs to know).
+// (stage, check, swap, reload) - lib/published (what the next run needs to know).
 package genmaps
 
 import (
@@ -27,6 +27,7 @@ import (
 	"rplan/lib/directory"
 	"rplan/lib/genmaps/render"
 	"rplan/lib/lock"
+	"rplan/lib/published"
 	"rplan/lib/source"
 )
 
@@ -60,7 +61,7 @@ type runner struct {
 	maps   string
 	inputs string
 	local  render.Local
-	state  *state
+	state  *published.State
 	live   *live
 	report report
 }
@@ -153,12 +154,15 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 // run does everything between the lock and the last word.
 func (r *runner) run(ctx context.Context) error {
 	var err error
-	if r.state, err = loadState(r.maps, r.note); err != nil {
+	if r.state, err = published.Load(r.maps); diag.KindOf(err) == diag.BadData {
+		// It costs a full run and the memory of how far the replica was, so it is said.
+		r.note(err.Error() + "; everything is made anew")
+	} else if err != nil {
 		return err
 	}
 	if r.state.Node != "" && r.state.Node != r.Node {
 		return diag.Refused.Errorf("%q holds the maps of node %q, not of %q", r.maps, r.state.Node, r.Node).
-			WithHint("name another directory with --output; if this node has a new name, remove %s", statePath(r.maps))
+			WithHint("name another directory with --output; if this node has a new name, remove %s", published.Path(r.maps))
 	}
 	r.state.Node = r.Node
 	if r.local, err = readLocal(&r.config.genmaps); err != nil {
@@ -171,10 +175,14 @@ func (r *runner) run(ctx context.Context) error {
 		settings: &r.config.genmaps, state: r.state, inputs: r.inputs,
 		preview: r.Output != "", quiet: r.Output != "" || r.NoReload || r.DryRun, warn: r.note, step: r.stepping(),
 	}
+	began := r.env.Now() // what the directory has when it is asked is what the maps are current to
 	err = r.make(ctx)
 	if ctx.Err() == nil {
 		// What an earlier run could not tell does not wait for this one's success.
 		err = errors.Join(err, r.live.reload(context.WithoutCancel(ctx), r.maps))
+	}
+	if err == nil && !r.DryRun && len(r.Only) == 0 {
+		err = published.Check(r.maps, began)
 	}
 	return err
 }
@@ -201,7 +209,7 @@ func (r *runner) digest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	binary, err := stamp(program)
+	binary, err := published.Stamp(program)
 	if err != nil {
 		return "", err
 	}
@@ -230,7 +238,7 @@ func (r *runner) unchanged(ctx context.Context) (bool, error) {
 	selected := r.selected()
 	current := len(selected) > 0 && !r.Force
 	for _, service := range selected {
-		current = current && r.state.Services[service].current(r.maps, version, r.inputs)
+		current = current && r.state.Services[service].Current(r.maps, version, r.inputs)
 	}
 	if !current {
 		return false, r.checkAge(version)

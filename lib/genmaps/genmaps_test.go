@@ -15,6 +15,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/mapfile"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/published"
 	"rplan/tests/need"
 )
 
@@ -512,7 +513,7 @@ func TestAReplicaThatWentBackwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.state, err = loadState(r.maps, func(string) {}); err != nil {
+	if r.state, err = published.Load(r.maps); err != nil {
 		t.Fatal(err)
 	}
 	r.state.Services["postfix"].Version = "csn:20260102000000.000000Z#000000#001#000000"
@@ -590,6 +591,42 @@ func TestAnotherNodesMapsAreLeftAlone(t *testing.T) {
 	if _, _, err := c.run(o); diag.KindOf(err) != diag.Refused || !strings.Contains(err.Error(), `holds the maps of node "n1", not of "n2"`) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// The age of the maps is that of the last run that found or made all as they should be, also of one
+// that had nothing to do, which writes nothing else.
+func TestAgeOfTheMaps(t *testing.T) {
+	c := newCollective(t)
+	start := c.now
+	age := func(what string, want time.Duration, o Options) {
+		t.Helper()
+		c.now = c.now.Add(time.Minute)
+		c.run(o)
+		if at, err := published.Checked(c.path("maps")); err != nil || at.Sub(start) != want {
+			t.Errorf("%s: the maps are said to be of minute %v, want %v; %v", what, at.Sub(start), want, err)
+		}
+	}
+	with := func(change func(*Options)) Options {
+		o := c.options()
+		change(&o)
+		return o
+	}
+	age("first run", time.Minute, c.options())
+	state, err := os.Stat(c.path("maps/.state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	age("nothing to do", 2*time.Minute, c.options())
+	if now, err := os.Stat(c.path("maps/.state.json")); err != nil || !os.SameFile(state, now) || !now.ModTime().Equal(state.ModTime()) {
+		t.Errorf("a run with nothing to do wrote its state: %v", err)
+	}
+	age("a part", 2*time.Minute, with(func(o *Options) { o.Only = []string{"dovecot"} }))
+	age("dry", 2*time.Minute, with(func(o *Options) { o.DryRun = true }))
+	c.edit("objectClass: rplanMailbox", "objectClass: other")
+	age("refused", 2*time.Minute, c.options())
+	age("allowed", 7*time.Minute-time.Minute, with(func(o *Options) { o.AllowLoss = true }))
+	c.edit("rplanState: up", "rplanState: mistaken")
+	age("unreadable", 6*time.Minute, c.options())
 }
 
 func TestUnknownNode(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/published"
 )
 
 // readLocal finds what only this node knows. A directory that is not there means there is nothing.
@@ -19,7 +20,7 @@ func readLocal(s *Settings) (local render.Local, err error) {
 	renewals := sha256.New()
 	for _, name := range names(s.Apache.Certificates, &err) {
 		dir := filepath.Join(s.Apache.Certificates, name)
-		chain, err := stamp(filepath.Join(dir, "fullchain.pem"))
+		chain, err := published.Stamp(filepath.Join(dir, "fullchain.pem"))
 		if err == nil && isFile(filepath.Join(dir, "privkey.pem")) {
 			local.Certificates[name] = true
 			fmt.Fprintln(renewals, name, chain)

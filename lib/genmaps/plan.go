@@ -14,6 +14,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/mapfile"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/published"
 )
 
 // plan is what a run is about to do with one service: found by reading only,
@@ -59,8 +60,8 @@ func paths(f render.File) []string {
 // planner compares rendered files with published ones.
 type planner struct {
 	maps   string
-	before *state // what the last run left
-	force  bool   // take every file for a changed one
+	before *published.State // what the last run left
+	force  bool             // take every file for a changed one
 	now    time.Time
 	show   func(f render.File, line []byte) // is told each line of the diff; may be nil
 }
@@ -92,7 +93,7 @@ func (p *planner) plan(service string, files []render.File) (*plan, error) {
 // that a tool built may not go with its text after a kill, or was changed by hand.
 func (p *planner) intact(f render.File) bool {
 	return !p.force && !slices.ContainsFunc(paths(f), func(path string) bool {
-		return !p.before.Services[f.Service].intact(p.maps, path)
+		return !p.before.Services[f.Service].Intact(p.maps, path)
 	})
 }
 
@@ -172,7 +173,7 @@ func (p *planner) compareText(c *change, zones *loss) error {
 }
 
 // strays are the files that an earlier run published for the service and this one does not.
-func strays(service string, files []render.File, before *state) []string {
+func strays(service string, files []render.File, before *published.State) []string {
 	belongs := map[string]bool{}
 	for _, f := range files {
 		for _, path := range paths(f) {

@@ -13,6 +13,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/genmaps/mapfile"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/published"
 	"rplan/lib/source"
 )
 
@@ -28,7 +29,7 @@ type publisher interface {
 // (unsettled) or not yet told (reload).
 type live struct {
 	settings *Settings
-	state    *state
+	state    *published.State
 	version  source.Version // what the maps are made from, for the state
 	inputs   string
 	preview  bool // into a directory that no service reads
@@ -136,7 +137,7 @@ func (l *live) announce(p *plan) error {
 	}
 	s := l.state.Services[p.service]
 	if s == nil {
-		s = &serviceState{Files: map[string]string{}}
+		s = &published.ServiceState{Files: map[string]string{}}
 		l.state.Services[p.service] = s
 	}
 	s.Unsettled = true
@@ -148,7 +149,7 @@ func (l *live) announce(p *plan) error {
 		}
 	}
 	l.step("note that " + p.service + " changes")
-	return l.state.save(p.maps)
+	return l.state.Save(p.maps)
 }
 
 // swaps are the moves that put the files in place, in the order of the renderers.
@@ -209,7 +210,7 @@ func (p *plan) inPlace() map[string]bool {
 
 // settle records what the published files were made from.
 func (l *live) settle(p *plan) error {
-	s := &serviceState{Files: map[string]string{}}
+	s := &published.ServiceState{Files: map[string]string{}}
 	if before := l.state.Services[p.service]; before != nil {
 		s.Reload, s.Version = before.Reload, before.Version
 	}
@@ -218,7 +219,7 @@ func (l *live) settle(p *plan) error {
 	}
 	for _, f := range p.files {
 		for _, path := range paths(f) {
-			st, err := stamp(filepath.Join(p.maps, path))
+			st, err := published.Stamp(filepath.Join(p.maps, path))
 			if errors.Is(err, fs.ErrNotExist) && p.held {
 				continue
 			}
@@ -230,7 +231,7 @@ func (l *live) settle(p *plan) error {
 	}
 	l.state.Services[p.service] = s
 	l.step("note what was published for " + p.service)
-	return l.state.save(p.maps)
+	return l.state.Save(p.maps)
 }
 
 // reload tells the services that have to be told, those of an earlier run too.
@@ -259,5 +260,5 @@ func (l *live) reload(ctx context.Context, dir string) error {
 		return nil
 	}
 	l.step("note what was told")
-	return errors.Join(failed, l.state.save(dir))
+	return errors.Join(failed, l.state.Save(dir))
 }
