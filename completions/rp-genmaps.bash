@@ -22,7 +22,7 @@ _rp_genmaps() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;
 	--only)
-		mapfile -t COMPREPLY < <(compgen -W 'postfix dovecot apache dns' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'ssh postfix dovecot apache dns' -- "$cur")
 		;;
 	--directory)
 		compopt -o nospace

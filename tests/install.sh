@@ -12,6 +12,7 @@ apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3
 tinycdb iproute2 procps curl openssl strace util-linux
+openssh-server openssh-client
 systemd mandoc man-db shellcheck bash-completion zsh fish
 '
 

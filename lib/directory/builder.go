@@ -207,7 +207,7 @@ func (b *Builder) addNode(e *entry) {
 		Public:  several(e, NodePublic, parseAddr, netip.Addr.Compare),
 		Roles:   Roles(flags(e, NodeRoles, roleNames)),
 		VPNKeys: several(e, NodeVPNKeys, parseKey, strings.Compare),
-		SSHKeys: several(e, NodeSSHKeys, parseKey, strings.Compare),
+		SSHKeys: several(e, NodeSSHKeys, parseSSHKey, strings.Compare),
 	}
 	ring, _ := single(e, NodeRing, func(v []byte) (int64, error) { return parseNumber(v, 9) })
 	n.Ring = int(ring)

@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -172,6 +174,53 @@ func parseKey(v []byte) (string, error) {
 		}
 	}
 	return string(v), nil
+}
+
+// sshKeys are the types of public keys that a node may have in SSH (PROTOCOL and PROTOCOL.u2f of OpenSSH).
+var sshKeys = []string{
+	"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
+	"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
+}
+
+// parseSSHKey reads a public key as in a .pub file, and drops its comment. It
+// becomes part of a line that lets somebody in as root, so nothing may stand
+// before its type, and it must be a key all through.
+func parseSSHKey(v []byte) (string, error) {
+	if len(v) == 0 || len(v) > maxKey || slices.ContainsFunc(v, func(c byte) bool { return c < ' ' || c == 0x7f }) {
+		return "", fmt.Errorf("an SSH key is one line of 1 to %d characters", maxKey)
+	}
+	kind, rest, _ := strings.Cut(string(v), " ")
+	data, _, _ := strings.Cut(rest, " ")
+	if !slices.Contains(sshKeys, kind) {
+		return "", fmt.Errorf("an SSH key begins with its type, one of %s", strings.Join(sshKeys, ", "))
+	}
+	blob, err := base64.StdEncoding.Strict().DecodeString(data)
+	if err != nil {
+		return "", errors.New("what follows the type of an SSH key is base64")
+	}
+	if !isSSHKey(blob, kind) {
+		return "", fmt.Errorf("that is no whole SSH key of the type %s", kind)
+	}
+	return kind + " " + data, nil
+}
+
+// isSSHKey says whether blob is made of strings (RFC 4251, section 5), the
+// first of which is the type and more follow (RFC 4253, section 6.6).
+func isSSHKey(blob []byte, kind string) bool {
+	for fields := 0; ; fields++ {
+		if len(blob) == 0 {
+			return fields > 1
+		}
+		if len(blob) < 4 {
+			return false
+		}
+		size := binary.BigEndian.Uint32(blob)
+		blob = blob[4:]
+		if uint64(size) > uint64(len(blob)) || fields == 0 && string(blob[:size]) != kind {
+			return false
+		}
+		blob = blob[size:]
+	}
 }
 
 func parseNumber(v []byte, limit int64) (int64, error) {

@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -107,6 +109,39 @@ func TestLimits(t *testing.T) {
 	for _, bad := range []string{"", "a\nb", `a"b`, "a;b", strings.Repeat("a", maxKey+1), "\x11"} {
 		if _, err := parseKey([]byte(bad)); err == nil {
 			t.Errorf("key %q passed", bad)
+		}
+	}
+}
+
+func TestSSHKeys(t *testing.T) {
+	const ed25519 = "AAAAC3NzaC1lZDI1NTE5AAAAIHBsYWNlaG9sZGVyIGtleSBvZiBub2RlIG4xIC4uLi4u"
+	const key = "ssh-ed25519 " + ed25519
+	for _, good := range []string{key, key + " ", key + " root@n1", key + ` "any" comment; {$(x)} é`} {
+		if got, err := parseSSHKey([]byte(good)); got != key || err != nil {
+			t.Errorf("%q became %q, %v", good, got, err)
+		}
+	}
+	fields := func(fields ...string) string {
+		var blob []byte
+		for _, f := range fields {
+			blob = append(binary.BigEndian.AppendUint32(blob, uint32(len(f))), f...)
+		}
+		return base64.StdEncoding.EncodeToString(blob)
+	}
+	if _, err := parseSSHKey([]byte("ssh-rsa " + fields("ssh-rsa", "\x01\x00\x01", strings.Repeat("m", 513)))); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{
+		"", " ", "\n", ed25519, "ssh-ed25519", "ssh-ed25519 ", " " + key, "ssh-ed25519  " + ed25519, "SSH-ED25519 " + ed25519,
+		"restrict " + key, `command="id" ` + key, "n1 " + key, "# " + key, "@cert-authority * " + key, `from="*",` + key,
+		key + "\n" + key, key + "\r" + key, key + "\x00", "\n" + key, "ssh-ed25519\t" + ed25519, "ssh-ed25519\u00a0" + ed25519, key + "\x7f",
+		"ssh-rsa " + ed25519, "ssh-dss " + fields("ssh-dss", "x"), "ssh-ed25519-cert-v01@openssh.com " + fields("ssh-ed25519-cert-v01@openssh.com", "x"),
+		key[:len(key)-1], key[:len(key)-4], key + "A", key + "=", key + "AAAA", "ssh-ed25519 " + ed25519[:20] + "\n" + ed25519[20:], "ssh-ed25519 " + strings.ReplaceAll(ed25519, "A", "-"),
+		"ssh-ed25519 " + fields("ssh-ed25519"), "ssh-ed25519 " + fields("ssh-ed25519", "x")[:24], "ssh-ed25519 AAAA", "ssh-ed25519 /////w==",
+		key + " " + strings.Repeat("a", maxKey),
+	} {
+		if got, err := parseSSHKey([]byte(bad)); err == nil {
+			t.Errorf("%q passed as %q", bad, got)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/genmaps/render"
 )
 
 // explanation says how a key is served, step by step.
@@ -281,7 +282,11 @@ func (e *explainer) node(n *directory.Node) []string {
 			active++
 		}
 	}
-	return append(steps, fmt.Sprintf("mailboxes: primary of %d, standby of %d, active for %d", primary, standby, active))
+	steps = append(steps, fmt.Sprintf("mailboxes: primary of %d, standby of %d, active for %d", primary, standby, active))
+	if len(render.UsableSSHKeys(e.s, n)) == 0 {
+		steps = append(steps, "without an SSH key that others could know it by: no node runs a command on another for it")
+	}
+	return steps
 }
 
 // placement tells which node of p serves, and why not an earlier one.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -72,6 +73,9 @@ func (s *Settings) complete() error {
 			return diag.Config.Errorf("genmaps.%s %q is not an absolute path without blanks, quotes and signs", key, path)
 		}
 	}
+	if !plainPath.MatchString(s.SSH.Command) {
+		return diag.Config.Errorf("genmaps.ssh.command %q is not an absolute path of letters, digits and / . _ + -", s.SSH.Command)
+	}
 	s.Check = over(map[string][]string{
 		"postfix": {"postmap"},
 		"dovecot": {"doveconf", "-n", "-c", "{maps}/node.conf"},
@@ -87,7 +91,7 @@ func (s *Settings) complete() error {
 		"apache":  {{"systemctl", "try-reload-or-restart", "apache2"}}, // apache2ctl graceful would start it
 		"dns":     dns.reload,
 	}, s.Reload)
-	s.Group = over(map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data", "dns": dns.group}, s.Group)
+	s.Group = over(map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data", "dns": dns.group, "ssh": "root"}, s.Group)
 	named := slices.Concat(slices.Collect(maps.Keys(s.Check)), slices.Collect(maps.Keys(s.Reload)), slices.Collect(maps.Keys(s.Group)))
 	for _, service := range slices.Sorted(slices.Values(named)) {
 		if !slices.Contains(services(), service) {
@@ -102,6 +106,9 @@ func (s *Settings) complete() error {
 	return s.checkNumbers()
 }
 
+// plainPath is one that a shell takes for nothing else: sshd gives its command to one.
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9/._+-]+$`)
+
 // usablePath says whether a path can be written into the services' configurations.
 func usablePath(path string) bool {
 	return filepath.IsAbs(path) && !strings.ContainsAny(path, "\x00\t\r\n \"'\\$%{};#")
@@ -111,7 +118,7 @@ func (s *Settings) checkNumbers() error {
 	for key, port := range map[string]int{
 		"lmtp-port": s.LMTPPort, "postfix.mlmmj-port": s.Postfix.MlmmjPort, "postfix.mailman3-port": s.Postfix.Mailman3Port,
 		"dovecot.imap-port": s.Dovecot.IMAPPort, "apache.http-port": s.Apache.HTTPPort,
-		"apache.https-port": s.Apache.HTTPSPort, "apache.vpn-port": s.Apache.VPNPort,
+		"apache.https-port": s.Apache.HTTPSPort, "apache.vpn-port": s.Apache.VPNPort, "ssh.port": s.SSH.Port,
 	} {
 		if port < 1 || port > 65535 {
 			return diag.Config.Errorf("genmaps.%s %d is not a port, 1 to 65535", key, port)

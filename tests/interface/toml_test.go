@@ -51,6 +51,7 @@ func settings() map[string]any {
 	return map[string]any{
 		"directory": from, "genmaps": genmaps.Settings{}, "genmaps.postfix": render.Defaults().Postfix,
 		"genmaps.dovecot": render.Defaults().Dovecot, "genmaps.apache": render.Defaults().Apache, "genmaps.dns": render.Defaults().DNS,
+		"genmaps.ssh":    render.Defaults().SSH,
 		"directory.node": from.Node, "directory.domain": from.Domain, "directory.mailbox": from.Mailbox,
 		"directory.forward": from.Forward, "directory.site": from.Site, "directory.list": from.List,
 	}
@@ -174,7 +175,7 @@ func TestDocumentedCommands(t *testing.T) {
 			t.Errorf("genmaps.%s is not %s by default", key, text)
 		}
 	})
-	for service, group := range map[string]string{"postfix": "postfix", "dovecot": "dovecot", "apache": "www-data"} {
+	for service, group := range map[string]string{"ssh": "root", "postfix": "postfix", "dovecot": "dovecot", "apache": "www-data"} {
 		if documented["genmaps.group."+service] != `"`+group+`"` || !strings.Contains(code, `"`+service+`": "`+group+`"`) {
 			t.Errorf("the group of %s is %s in the page, or another in the program", service, documented["genmaps.group."+service])
 		}

@@ -47,7 +47,7 @@ const (
 
 // File is one file of a node's maps.
 type File struct {
-	Service string // postfix, dovecot, apache, dns: a directory below the maps directory
+	Service string // ssh, postfix, dovecot, apache, dns: a directory below the maps directory
 	Name    string // file name without the ending that its format adds
 	Format  Format
 	Rows    iter.Seq2[string, string] // sorted by key, no key twice; nil for Document and Zone
@@ -67,6 +67,7 @@ type Renderer struct {
 
 // All are the renderers, in the order in which their files are swapped in.
 var All = []Renderer{
+	{"ssh", ^directory.Roles(0), SSH}, // before all else: it shuts an evicted node out
 	{"postfix", directory.Roles(directory.MX | directory.Lists), Postfix},
 	{"dovecot", directory.Roles(directory.IMAP), Dovecot},
 	{"apache", directory.Roles(directory.Web | directory.Mirror), Apache},

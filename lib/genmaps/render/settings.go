@@ -8,6 +8,7 @@ type Settings struct {
 	Dovecot  DovecotSettings `toml:"dovecot"`
 	Apache   ApacheSettings  `toml:"apache"`
 	DNS      DNSSettings     `toml:"dns"`
+	SSH      SSHSettings     `toml:"ssh"`
 }
 
 // PostfixSettings say how Postfix finds its maps and the others.
@@ -41,6 +42,12 @@ type DNSSettings struct {
 	Contact string `toml:"contact"`
 }
 
+// SSHSettings say how a node runs a command on another.
+type SSHSettings struct {
+	Command string `toml:"command"` // the program that sshd runs for other nodes, whatever they ask for
+	Port    int    `toml:"port"`    // of sshd, on each node's VPN address
+}
+
 // Defaults are the settings of a node whose rplan.toml says nothing of them.
 func Defaults() Settings {
 	return Settings{
@@ -52,5 +59,6 @@ func Defaults() Settings {
 			HTTPPort: 80, HTTPSPort: 443, VPNPort: 8080,
 		},
 		DNS: DNSSettings{Server: "knot", Whole: true, TTL: 120},
+		SSH: SSHSettings{Command: "/usr/sbin/rp-failover", Port: 22},
 	}
 }
