@@ -10,6 +10,7 @@ GO       ?= go
 TAGS     := urfave_cli_no_docs,urfave_cli_no_suggest
 LDFLAGS  := -s -w -X rplan/lib/app.Version=$(VERSION)
 COMMANDS := $(notdir $(wildcard cmd/*))
+SCHEDULE := $(patsubst contrib/%,%,$(wildcard contrib/cron/rp-* contrib/systemd/rp-*))
 BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 
 # Pinned, so that what lint says does not depend on the day.
@@ -70,7 +71,7 @@ install: all
 	cp -R $(DOCS:%=contrib/%) $(SHARE)/doc/rplan/contrib
 	install -d $(SHARE)/doc/rplan/contrib/example $(SHARE)/doc/rplan/contrib/cron $(SHARE)/doc/rplan/contrib/systemd
 	install -m 644 contrib/example/collective.ldif contrib/example/rplan.toml $(SHARE)/doc/rplan/contrib/example
-	for f in cron/rp-genmaps systemd/rp-genmaps.service systemd/rp-genmaps.timer; do \
+	for f in $(SCHEDULE); do \
 		sed 's,/usr/sbin/rp-,$(PREFIX)/sbin/rp-,g' contrib/$$f >$(SHARE)/doc/rplan/contrib/$$f || exit 1; \
 	done
 

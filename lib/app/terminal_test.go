@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
 	"rplan/lib/diag"
@@ -211,4 +213,44 @@ func TestWidth(t *testing.T) {
 	if got := width(null); got != 0 || isTerminal(null) || !term.IsTerminal(int(tty.Fd())) {
 		t.Errorf("%d columns of %s", got, os.DevNull)
 	}
+}
+
+// TestMain is a command of its own where TestMainLooksAtTheTerminal runs it again.
+func TestMain(m *testing.M) {
+	if os.Getenv("RPLAN_TEST_TERMINAL") == "" {
+		os.Exit(m.Run())
+	}
+	Main(Command{Name: "rp-x", Run: func(_ context.Context, env *Env, _ *cli.Context) error {
+		fmt.Fprintf(env.Stdout, "%v %v %d", env.Terminal, env.Interactive, env.Width)
+		return nil
+	}})
+}
+
+func TestMainLooksAtTheTerminal(t *testing.T) {
+	x := newTerminal(t)
+	tty := x.open(t)
+	defer tty.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, c := range []struct {
+		stdin, stderr *os.File
+		want          string
+	}{{tty, tty, "true true 0"}, {null, tty, "true false 0"}, {tty, null, "false false 0"}, {null, null, "false false 0"}} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "RPLAN_TEST_TERMINAL=1")
+		cmd.Stdin, cmd.Stderr = c.stdin, c.stderr
+		if out, err := cmd.Output(); err != nil || string(out) != c.want {
+			t.Errorf("%s, %s: %q, %v, want %q", c.stdin.Name(), c.stderr.Name(), out, err, c.want)
+		}
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "RPLAN_TEST_TERMINAL=1", "COLUMNS=77")
+	cmd.Stdout = tty
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	x.until(t, "false false 77")
 }

@@ -51,8 +51,11 @@ func TestCompletionsParse(t *testing.T) {
 
 func TestCompletionsHaveTheFlags(t *testing.T) {
 	eachShell(t, func(t *testing.T, c command, s shell, file string) {
-		offered := found1(flag, s.ask(t, file, c.name+" --")+"\n"+s.ask(t, file, c.name+" -"))
-		same(t, s.name, sorted(offered), c.flags(t))
+		for _, start := range c.starts(t) {
+			program := strings.Join(append([]string{c.name}, start...), " ")
+			offered := found1(flag, s.ask(t, file, program+" --")+"\n"+s.ask(t, file, program+" -"))
+			same(t, s.name+" for "+program, sorted(offered), c.flags(t, start...))
+		}
 	})
 }
 
@@ -82,6 +85,23 @@ func TestCompletionsOfValues(t *testing.T) {
 			{"rp-genmaps --node some", ``, `some[.-]`},
 			{"rp-genmaps --explain some", ``, `some[.-]`},
 			{"rp-genmaps some", ``, `some[.-]`},
+			{"rp-failover ", `status plan out in evict admit sync`, `serve`},
+			{"rp-failover s", `status sync`, `serve`},
+			{"rp-failover plan ", `out in`, `some`},
+			{"rp-failover plan --lost ", `out in`, `some`},
+			{"rp-failover plan out some", ``, `some[.-]`},
+			{"rp-failover in some", ``, `some[.-]`},
+			{"rp-failover evict ", ``, `some[.-]`},
+			{"rp-failover in --insist ", `last-node second-out standby replica flip-flop checks`, `some`},
+			{"rp-failover in --insist=", `last-node second-out standby replica flip-flop checks`, `some`},
+			{"rp-failover out --insist s", `second-out standby`, `checks`},
+			{"rp-failover out --config some", `some\.toml`, `standby`},
+			{"rp-failover status --config=some", `some\.toml`, `standby`},
+			{"rp-failover sync --metrics some", `some\.toml`, `standby`},
+			{"rp-failover sync --peer some", ``, `some[.-]`},
+			{"rp-failover sync --mailbox some", ``, `some[.-]`},
+			{"rp-failover out --reason some", ``, `some[.-]`},
+			{"rp-failover some", ``, `some[.-]`},
 		} {
 			if !strings.HasPrefix(q.line, c.name+" ") {
 				continue
@@ -114,9 +134,14 @@ func TestTabRunsNothing(t *testing.T) {
 				lines = append(lines, c.name+" "+before+word)
 			}
 			lines = append(lines, c.name+" "+word+" -", c.name+" "+word+" --config ")
+			for _, v := range c.verbs(t) {
+				lines = append(lines, strings.Join(append([]string{c.name}, v[:1]...), " ")+" "+word)
+			}
 		}
-		for _, f := range c.flags(t) {
-			lines = append(lines, c.name+" "+f+" $(touch RAN)/")
+		for _, start := range c.starts(t) {
+			for _, f := range c.flags(t, start...) {
+				lines = append(lines, strings.Join(append([]string{c.name}, append(start, f)...), " ")+" $(touch RAN)/")
+			}
 		}
 		lines = append(lines, c.name+" --hel") // to see that TAB does something at all
 		shown := s.tab(t, dir, file, lines...)

@@ -91,12 +91,12 @@ func (c command) run(t *testing.T, args ...string) result {
 // flag is one, as somebody types it.
 var flag = regexp.MustCompile(`(?:^|[\s,])(--[a-z][a-z-]*|-[a-z])\b`)
 
-// flags are those that --help lists, sorted.
-func (c command) flags(t *testing.T) []string {
+// flags are those that --help lists, sorted; behind a verb, those of the verb.
+func (c command) flags(t *testing.T, verb ...string) []string {
 	t.Helper()
-	_, list, found := strings.Cut(c.run(t, "--help").stdout, "\nflags:\n")
+	_, list, found := strings.Cut(c.run(t, append(verb, "--help")...).stdout, "\nflags:\n")
 	if !found {
-		t.Fatal("--help has no list of flags")
+		t.Fatalf("%s %q --help has no list of flags", c.name, verb)
 	}
 	var all []string
 	for line := range strings.Lines(list) {
@@ -104,6 +104,36 @@ func (c command) flags(t *testing.T) []string {
 		all = append(all, found1(flag, names)...)
 	}
 	return sorted(all)
+}
+
+// verbs are those that --help lists, each with arguments that it takes; none for a command without.
+func (c command) verbs(t *testing.T) [][]string {
+	t.Helper()
+	_, list, _ := strings.Cut(c.run(t, "--help").stdout, "\nverbs, each with a --help of its own:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	var all [][]string
+	for line := range strings.Lines(list) {
+		usage, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		words := strings.Fields(usage)
+		for i, word := range words {
+			words[i], _, _ = strings.Cut(strings.ReplaceAll(word, "NODE", "n1"), "|")
+		}
+		all = append(all, words)
+	}
+	return all
+}
+
+// starts are the words before the flags: each verb, or none for a command without verbs.
+func (c command) starts(t *testing.T) [][]string {
+	t.Helper()
+	var all [][]string
+	for _, v := range c.verbs(t) {
+		all = append(all, v[:1])
+	}
+	if all == nil {
+		return [][]string{nil}
+	}
+	return all
 }
 
 // found1 are the first groups of all matches.

@@ -89,10 +89,45 @@ func checkLine(t *testing.T, line string) {
 	t.Helper()
 	words := strings.Fields(line)
 	for _, c := range commands {
-		if len(words) > 0 && c.name == words[0] {
-			same(t, "the flags of "+c.name, c.flags(t), append(c.flags(t), found1(flag, line)...))
-			return
+		if len(words) == 0 || c.name != words[0] {
+			continue
 		}
+		var verb []string
+		if len(c.verbs(t)) > 0 {
+			verb = words[1:2]
+		}
+		flags := c.flags(t, verb...)
+		same(t, "the flags of "+strings.Join(words[:1+len(verb)], " "), flags, append(found1(flag, line), flags...))
+		return
 	}
 	t.Errorf("%q runs none of the commands", line)
+}
+
+// TestSchedulesAreInstalled: every file of cron and systemd, and a timer for each service.
+func TestSchedulesAreInstalled(t *testing.T) {
+	make := exec.Command(need.Program(t, "make"), "-n", "install", "DESTDIR="+t.TempDir())
+	make.Dir = root
+	out, err := make.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, dir := range []string{"cron", "systemd"} {
+		found, err := filepath.Glob(filepath.Join(root, "contrib", dir, "rp-*"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%q, %v", found, err)
+		}
+		files = append(files, found...)
+	}
+	for _, path := range files {
+		name, err := filepath.Rel(filepath.Join(root, "contrib"), path)
+		if err != nil || !regexp.MustCompile(`\b`+regexp.QuoteMeta(name)+`[ ;]`).Match(out) {
+			t.Errorf("make install leaves out %s", name)
+		}
+		if unit, service := strings.CutSuffix(path, ".service"); service {
+			if _, err := os.Stat(unit + ".timer"); err != nil {
+				t.Errorf("nothing starts %s", name)
+			}
+		}
+	}
 }

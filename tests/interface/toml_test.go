@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/BurntSushi/toml"
 
 	"rplan/lib/directory"
+	"rplan/lib/failover"
 	"rplan/lib/genmaps"
 	"rplan/lib/genmaps/render"
 	"rplan/lib/source"
@@ -49,7 +51,7 @@ func documented(t *testing.T) map[string]string {
 func settings() map[string]any {
 	from := source.Defaults()
 	return map[string]any{
-		"directory": from, "genmaps": genmaps.Settings{}, "genmaps.postfix": render.Defaults().Postfix,
+		"directory": from, "failover": failover.Defaults(), "genmaps": genmaps.Settings{}, "genmaps.postfix": render.Defaults().Postfix,
 		"genmaps.dovecot": render.Defaults().Dovecot, "genmaps.apache": render.Defaults().Apache, "genmaps.dns": render.Defaults().DNS,
 		"genmaps.ssh":    render.Defaults().SSH,
 		"directory.node": from.Node, "directory.domain": from.Domain, "directory.mailbox": from.Mailbox,
@@ -99,10 +101,14 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestNoKeyIsUnknownToTheProgram gives each documented key to the program.
 func TestNoKeyIsUnknownToTheProgram(t *testing.T) {
 	for key := range documented(t) {
-		r := load(t, key+" = []\n", "--node", "n1")
-		if strings.Contains(r.stderr, "unknown key") {
-			t.Errorf("%s: %s", key, r.stderr)
+		for _, r := range []result{load(t, key+" = []\n", "--node", "n1"), with(t, "rp-failover", key+" = []\n", "status")} {
+			if r.code != 78 || strings.Contains(r.stderr, "unknown key") {
+				t.Errorf("%s: %+v", key, r)
+			}
 		}
+	}
+	if r := with(t, "rp-failover", "failover.job = 1\n", "status"); r.code != 78 || !strings.Contains(r.stderr, `rplan.toml:1: unknown key "failover.job"`) {
+		t.Errorf("got %+v", r)
 	}
 	if r := load(t, "genmaps.apache.rot = 1\n"); r.code != 78 || !strings.Contains(r.stderr, `rplan.toml:1: unknown key "genmaps.apache.rot"`) {
 		t.Errorf("got %+v", r)
@@ -150,7 +156,7 @@ func decode(text string, to any) error {
 func TestDocumentedCommands(t *testing.T) {
 	code := read(t, "lib", "genmaps", "settings.go")
 	page := strings.ReplaceAll(read(t, "man", "rplan.toml.5"), `\(dq`, `"`)
-	page, _, _ = strings.Cut(page, "\n.Sh EXAMPLES")
+	page, _, _ = strings.Cut(page, "\n.Sh FAILOVER")
 	_, page, _ = strings.Cut(page, "\n.Ss [genmaps.check]")
 	lists := found1(regexp.MustCompile(`(?m)Li (\[.*"\]+)( ,)?$`), page)
 	if len(lists) != 13 {
@@ -207,16 +213,23 @@ func TestDocumentedFields(t *testing.T) {
 // load runs rp-genmaps with this configuration, far from any service.
 func load(t *testing.T, config string, args ...string) result {
 	t.Helper()
+	return with(t, "rp-genmaps", config, args...)
+}
+
+// with runs a command with this configuration; the verb comes first in args, where it has one.
+func with(t *testing.T, name, config string, args ...string) result {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "rplan.toml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range commands {
-		if c.name == "rp-genmaps" {
-			return c.run(t, append([]string{"--config", path}, args...)...)
+		if c.name == name {
+			verb := min(len(c.verbs(t)), 1)
+			return c.run(t, slices.Concat(args[:verb], []string{"--config", path}, args[verb:])...)
 		}
 	}
-	t.Fatal("there is no rp-genmaps")
+	t.Fatalf("there is no %s", name)
 	return result{}
 }
 

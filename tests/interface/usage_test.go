@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,22 +30,26 @@ func TestVersionIsOnStdout(t *testing.T) {
 
 func TestUsageErrors(t *testing.T) {
 	each(t, func(t *testing.T, c command) {
-		surplus := []string{"a", "b", "c", "d", "e"}
-		for _, u := range []struct {
-			args []string
-			want string
-		}{
-			{[]string{"--no-such-flag"}, c.name + ": unknown flag: -no-such-flag\nhint: " + c.name + " --help lists the flags\n"},
-			{[]string{"-Z"}, c.name + ": unknown flag: -Z\nhint: " + c.name + " --help lists the flags\n"},
-			{[]string{"a", "--version"}, c.name + ": flag \"--version\" after an argument\nhint: put flags first: " + c.name + " --version a\n"},
-			{[]string{"--config"}, "flag needs an argument: -config"},
-			{[]string{"--config", ""}, c.name + ": flag --config has an empty value\nhint: "},
-			{surplus, "unexpected argument "},
-			{append([]string{"--"}, surplus...), "unexpected argument "},
-		} {
-			r := c.run(t, u.args...)
-			if r.code != 64 || r.stdout != "" || !strings.Contains(r.stderr, u.want) {
-				t.Errorf("%q: exit %d, stdout %q, stderr %q, want 64 and %q", u.args, r.code, r.stdout, r.stderr, u.want)
+		for _, start := range c.starts(t) {
+			program := strings.Join(append([]string{c.name}, start...), " ")
+			surplus := []string{"a", "b", "c", "d", "e"}
+			for _, u := range []struct {
+				args []string
+				want string
+			}{
+				{[]string{"--no-such-flag"}, c.name + ": unknown flag: -no-such-flag\nhint: " + program + " --help lists the flags\n"},
+				{[]string{"-Z"}, c.name + ": unknown flag: -Z\nhint: " + program + " --help lists the flags\n"},
+				{[]string{"a", "--version"}, c.name + ": flag \"--version\" after an argument\nhint: put flags first: " + program + " --version a\n"},
+				{[]string{"a", "--config", "f", "-h"}, "\nhint: put flags first: " + program + " --config f -h a\n"},
+				{[]string{"--config"}, "flag needs an argument: -config"},
+				{[]string{"--config", ""}, c.name + ": flag --config has an empty value\nhint: "},
+				{surplus, "unexpected argument "},
+				{append([]string{"--"}, surplus...), "unexpected argument "},
+			} {
+				r := c.run(t, append(slices.Clone(start), u.args...)...)
+				if r.code != 64 || r.stdout != "" || !strings.Contains(r.stderr, u.want) {
+					t.Errorf("%s %q: exit %d, stdout %q, stderr %q, want 64 and %q", program, u.args, r.code, r.stdout, r.stderr, u.want)
+				}
 			}
 		}
 	})
@@ -54,18 +59,20 @@ func TestUsageErrors(t *testing.T) {
 // variable does that the shell does not know.
 func TestEmptyValues(t *testing.T) {
 	each(t, func(t *testing.T, c command) {
-		n := 0
-		for _, f := range long(c.flags(t)) {
-			if r := c.run(t, f); !strings.Contains(r.stderr, "needs an argument") {
-				continue
+		for _, start := range c.starts(t) {
+			n := 0
+			for _, f := range long(c.flags(t, start...)) {
+				if r := c.run(t, append(slices.Clone(start), f)...); !strings.Contains(r.stderr, "needs an argument") {
+					continue
+				}
+				n++
+				if r := c.run(t, append(slices.Clone(start), f, "")...); r.code != 64 || !strings.Contains(r.stderr, f[1:]) {
+					t.Errorf("%s %s with an empty value: %+v", start, f, r)
+				}
 			}
-			n++
-			if r := c.run(t, f, ""); r.code != 64 || !strings.Contains(r.stderr, f[1:]) {
-				t.Errorf("%s with an empty value: %+v", f, r)
+			if n == 0 {
+				t.Errorf("%s: no flag takes a value, not even --config", start)
 			}
-		}
-		if n == 0 {
-			t.Error("no flag takes a value, not even --config")
 		}
 	})
 }
@@ -105,9 +112,15 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 
 func TestMissingConfiguration(t *testing.T) {
 	each(t, func(t *testing.T, c command) {
-		r := c.run(t)
-		if r.code != 78 || r.stdout != "" || !strings.Contains(r.stderr, "none.toml\" does not exist\nhint: ") {
-			t.Errorf("exit %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
+		calls := c.verbs(t)
+		if calls == nil {
+			calls = [][]string{nil}
+		}
+		for _, call := range calls {
+			r := c.run(t, call...)
+			if r.code != 78 || r.stdout != "" || !strings.Contains(r.stderr, "none.toml\" does not exist\nhint: ") {
+				t.Errorf("%s: exit %d, stdout %q, stderr %q", call, r.code, r.stdout, r.stderr)
+			}
 		}
 	})
 }
