@@ -242,6 +242,12 @@ func parseWords(v []byte) (string, error) {
 	return string(v), nil
 }
 
+// CheckWords says why a text for people is not shown, if that is so.
+func CheckWords(text string) error {
+	_, err := parseWords([]byte(text))
+	return err
+}
+
 // parseMoment reads a time such as 2026-03-01T12:00:00Z (RFC 3339).
 func parseMoment(v []byte) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, string(v[:min(len(v), 64)]))

@@ -195,7 +195,11 @@ func (p *provider) write(was NodeState, to Change) (Version, error) {
 	request := ldap.NewModifyRequest(was.DN, []ldap.Control{unchanged})
 	p.replace(request, "state", p.w.theirs(to.State))
 	p.replace(request, "reason", to.Reason)
-	p.replace(request, "since", to.Since.UTC().Format(time.RFC3339))
+	since := ""
+	if !to.Since.IsZero() {
+		since = to.Since.UTC().Format(time.RFC3339)
+	}
+	p.replace(request, "since", since)
 	p.replace(request, "by", to.By)
 	err = p.conn.Modify(request)
 	if ldap.IsErrorWithCode(err, ldap.LDAPResultAssertionFailed) {
