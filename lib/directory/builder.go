@@ -134,6 +134,17 @@ func single[T any](e *entry, f Field, parse func([]byte) (T, error)) (value T, p
 	return value, err == nil
 }
 
+// remark is single for what is only said to people: a bad value is left out
+// with a notice, since no node may be lost for its sake. The entry is usable.
+func remark[T any](e *entry, f Field, parse func([]byte) (T, error)) T {
+	value, _ := single(e, f, parse)
+	if e.err != nil {
+		e.b.notice([]string{e.name()}, []string{lower(e.Values[0][0])}, "%v; it is not shown", e.err)
+		e.err = nil
+	}
+	return value
+}
+
 // required is single for a field that must be there.
 func required[T any](e *entry, f Field, parse func([]byte) (T, error)) T {
 	value, present := single(e, f, parse)
@@ -205,6 +216,9 @@ func (b *Builder) addNode(e *entry) {
 		b.nodeErr = errors.Join(b.nodeErr, fmt.Errorf("%s: %w", show(e.name()), e.err))
 		return
 	}
+	n.Since = remark(e, NodeSince, parseMoment)
+	n.Reason = remark(e, NodeReason, parseWords)
+	n.By = remark(e, NodeBy, parseWords)
 	n.DN = e.name()
 	b.snap.Nodes = append(b.snap.Nodes, n)
 }

@@ -414,3 +414,36 @@ func TestAnEntryIsBounded(t *testing.T) {
 	}
 	wantProblem(t, problems, "the DN is longer than 1024 bytes")
 }
+
+// What is said of a state is for people: a bad word costs the word, not the node.
+func TestRemarksOnAState(t *testing.T) {
+	c := newCollective(t)
+	c.add("node", "cn=n4", "name=n4", "state=out", "vpn-address=10.77.0.4", "reason=a new disk \u2026", "since=2026-03-01T13:00:00+01:00", "by=ada")
+	c.add("node", "cn=n5", "name=n5", "state=out", "vpn-address=10.77.0.5", "reason=\x1b[1m", "since=yesterday", "by="+strings.Repeat("a", 501))
+	c.add("node", "cn=n6", "name=n6", "state=out", "vpn-address=10.77.0.6", "reason=one", "reason=two")
+	s, problems, err := c.b.Snapshot()
+	if err != nil || len(s.Nodes) != 6 {
+		t.Fatalf("%d nodes, %v", len(s.Nodes), err)
+	}
+	if n := s.Node("n4"); n.Reason != "a new disk \u2026" || n.Since.String() != "2026-03-01 12:00:00 +0000 UTC" || n.By != "ada" {
+		t.Errorf("node is %+v", n)
+	}
+	if n := s.Node("n5"); n.Reason != "" || !n.Since.IsZero() || n.By != "" {
+		t.Errorf("node is %+v", n)
+	}
+	var texts []string
+	for _, p := range problems {
+		if !p.Notice {
+			t.Errorf("%v is more than a notice", p)
+		}
+		texts = append(texts, p.String())
+	}
+	want := []string{`"cn=n5": since "yesterday": not a time such as 2026-03-01T12:00:00Z; it is not shown`,
+		`"cn=n5": reason "\x1b[1m": not one line of text; it is not shown`,
+		`"cn=n6": reason "one": has 2 values where one is expected; it is not shown`}
+	for _, w := range want {
+		if !slices.Contains(texts, w) {
+			t.Errorf("%q lacks %s", texts, w)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 // State is what the admins say of a node. It is the only thing that changes in a failover.
@@ -70,6 +71,11 @@ type Node struct {
 	Class   string       // what placement looks at: bandwidth, disk, jurisdiction
 	VPNKeys []string     // public keys
 	SSHKeys []string     // public host keys
+
+	// What an admin said of the state, for people only: no map has it.
+	Since  time.Time // in UTC; zero if not known
+	Reason string
+	By     string
 }
 
 // Placement is where a user lives: nodes in order, the first that serves is

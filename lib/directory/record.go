@@ -30,6 +30,9 @@ const (
 	NodeClass
 	NodeVPNKeys
 	NodeSSHKeys
+	NodeReason
+	NodeSince
+	NodeBy
 )
 
 const (
@@ -69,13 +72,14 @@ const (
 )
 
 // maxFields is the largest number of fields of any kind.
-const maxFields = 9
+const maxFields = 12
 
 // Fields are the names of a kind's fields, as rplan.toml spells them, in the order of the constants.
 func (k Kind) Fields() []string { return fieldNames[k] }
 
 var fieldNames = [NumKinds][]string{
-	KindNode:    {"name", "state", "vpn-address", "public-address", "role", "ring", "class", "vpn-key", "ssh-key"},
+	KindNode: {"name", "state", "vpn-address", "public-address", "role", "ring", "class", "vpn-key", "ssh-key",
+		"reason", "since", "by"},
 	KindDomain:  {"name", "service"},
 	KindMailbox: {"address", "alias", "placement", "status", "delivery"},
 	KindForward: {"address", "target"},

@@ -9,12 +9,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The parsers below are the only way by which a directory value enters the
 // model. What they let through cannot hold a white space, quote, control byte,
 // backslash, "%", "$", "<", ";" or "..": nothing that ends a row, a directive
-// or a path in any file that rplan writes.
+// or a path in any file that rplan writes. parseWords is the exception: its
+// text is for people, and goes into no file of a service.
 
 const (
 	maxLocal     = 64  // RFC 5321 section 4.5.3.1.1
@@ -24,6 +28,7 @@ const (
 	maxPlaceName = 200 // bytes; LMDB keeps keys up to 511, of which a map needs some for itself
 	maxPath      = 200
 	maxKey       = 4096
+	maxWords     = 500 // bytes
 )
 
 func isAlnum(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
@@ -224,6 +229,32 @@ func parseNumber(v []byte, limit int64) (int64, error) {
 		return 0, fmt.Errorf("not a number from 0 to %d", limit)
 	}
 	return int64(n), nil
+}
+
+// parseWords reads a line of text for people, which cannot steer a terminal.
+func parseWords(v []byte) (string, error) {
+	if len(v) > maxWords {
+		return "", fmt.Errorf("more than %d bytes", maxWords)
+	}
+	if !utf8.Valid(v) || strings.IndexFunc(string(v), func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+		return "", errors.New("not one line of text")
+	}
+	return string(v), nil
+}
+
+// CheckWords says why a text for people is not shown, if that is so.
+func CheckWords(text string) error {
+	_, err := parseWords([]byte(text))
+	return err
+}
+
+// parseMoment reads a time such as 2026-03-01T12:00:00Z (RFC 3339).
+func parseMoment(v []byte) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, string(v[:min(len(v), 64)]))
+	if err != nil {
+		return time.Time{}, errors.New("not a time such as 2026-03-01T12:00:00Z")
+	}
+	return t.UTC(), nil
 }
 
 // parseEnum finds v among names; its index is the constant of that name.

@@ -30,6 +30,7 @@ type server struct {
 	external bool // log in by SASL EXTERNAL
 
 	base, bindDN, passwordFile, caFile string
+	password                           []byte // where there is no file
 }
 
 // socket is where Debian's slapd listens for ldapi:///.
@@ -40,7 +41,7 @@ const socket = "/var/run/slapd/ldapi"
 const patience = 10 * time.Second
 
 func newServer(text string, s *Settings) (*server, error) {
-	srv := &server{url: text, base: s.Base, bindDN: s.BindDN, passwordFile: s.PasswordFile, caFile: s.CAFile}
+	srv := &server{url: text, base: s.Base, bindDN: s.BindDN, passwordFile: s.PasswordFile, password: s.Password, caFile: s.CAFile}
 	if path, ok := strings.CutPrefix(text, "ldapi://"); ok {
 		path, err := url.PathUnescape(strings.TrimSuffix(path, "/"))
 		if err != nil || strings.HasSuffix(path, "/") {
@@ -155,8 +156,8 @@ func (srv *server) missing(dn, key string) error {
 
 // open connects, logs in and asks for the version. The session ends with ctx.
 func (srv *server) open(ctx context.Context) (*session, Version, error) {
-	var password []byte
-	if srv.bindDN != "" {
+	password := srv.password
+	if srv.bindDN != "" && srv.passwordFile != "" {
 		var err error
 		if password, err = readPassword(srv.passwordFile); err != nil {
 			return nil, "", err

@@ -26,6 +26,8 @@ type Settings struct {
 	// PasswordFile holds BindDN's password, which others must not be able to
 	// read. A name without a slash is a systemd credential.
 	PasswordFile string `toml:"password-file"`
+	// Password is BindDN's where there is no file of it, as somebody typed it.
+	Password []byte `toml:"-" json:"-"`
 	// CAFile has the certificates (PEM) that the server's must be signed by;
 	// "" is what the system trusts.
 	CAFile string `toml:"ca-file"`
@@ -82,7 +84,8 @@ func Defaults() Settings {
 		Timeout:  2 * time.Minute,
 		Node: kind("nodes", "rplanNode", "name", "rplanNodeName", "state", "rplanState", "vpn-address", "rplanVpnAddress",
 			"public-address", "rplanPublicAddress", "role", "rplanRole", "ring", "rplanRing", "class", "rplanClass",
-			"vpn-key", "rplanVpnKey", "ssh-key", "rplanSshKey"),
+			"vpn-key", "rplanVpnKey", "ssh-key", "rplanSshKey",
+			"reason", "rplanStateReason", "since", "rplanStateSince", "by", "rplanStateBy"),
 		Domain: kind("domains", "rplanDomain", "name", "rplanDomainName", "service", "rplanDomainService"),
 		Mailbox: kind("mailboxes", "rplanMailbox", "address", "rplanAddress", "alias", "rplanAlias",
 			"placement", "rplanPlacement", "status", "rplanStatus", "delivery", "rplanDelivery"),

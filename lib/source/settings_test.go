@@ -223,3 +223,31 @@ func TestPassword(t *testing.T) {
 		t.Errorf("without credentials: %v", err)
 	}
 }
+
+func TestLag(t *testing.T) {
+	const sid1, sid2 = "#000000#001#000000", "#000000#002#000000"
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	at := func(seconds int, server string) string {
+		return noon.Add(time.Duration(seconds)*time.Second).Format("20060102150405.000000Z") + server
+	}
+	for _, c := range []struct {
+		replica, provider string
+		lag               time.Duration
+		divided           bool
+	}{
+		{at(0, sid1), at(0, sid1), 0, false},
+		{at(0, sid1), at(50, sid1), 10 * time.Second, false},
+		{at(0, sid1), at(70, sid1), 1, false}, // by the provider's clock that is still to come
+		{at(50, sid1), at(0, sid1), 0, true},  // restored from a backup
+		{at(0, sid1) + "," + at(9, sid2), at(30, sid1), 30 * time.Second, true},
+		{at(0, sid1), at(0, sid1) + "," + at(20, sid2), 40 * time.Second, false},
+	} {
+		replica, provider := Version("csn:"+c.replica), Version("csn:"+c.provider)
+		if lag, divided := replica.Lag(provider, noon.Add(time.Minute)), replica.Divided(provider); lag != c.lag || divided != c.divided {
+			t.Errorf("%q behind %q: %v, %v; want %v, %v", replica, provider, lag, divided, c.lag, c.divided)
+		}
+	}
+	if lag := Version("").Lag("csn:"+Version(at(0, sid1)), noon.Add(time.Minute)); lag != time.Minute {
+		t.Errorf("an empty replica lags %v", lag)
+	}
+}

@@ -55,7 +55,7 @@ func New(s Settings) (*Source, error) {
 	if s.Timeout <= 0 {
 		return nil, diag.Config.Errorf("directory.timeout: %q is no time to wait", s.Timeout)
 	}
-	if (s.BindDN == "") != (s.PasswordFile == "") {
+	if (s.BindDN == "") != (s.PasswordFile == "" && s.Password == nil) {
 		return nil, diag.Config.Errorf("directory.bind-dn and directory.password-file: one is of no use without the other")
 	}
 	src := &Source{timeout: s.Timeout}

@@ -3,6 +3,7 @@ package source
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Version says what the content of a directory was at one moment: the
@@ -77,3 +78,27 @@ func serverID(csn string) string {
 	}
 	return parts[2]
 }
+
+// Lag is for how long, at least, v has been missing something that the
+// provider has: since the provider's last write. It is 0 where nothing is missing.
+func (v Version) Lag(provider Version, now time.Time) time.Duration {
+	if !v.Older(provider) {
+		return 0
+	}
+	return max(1, now.Sub(provider.Last()))
+}
+
+// Last is when the last write was; zero if v does not say.
+func (v Version) Last() (last time.Time) {
+	for _, csn := range v.csns() {
+		text, _, _ := strings.Cut(csn, "#")
+		if t, err := time.Parse("20060102150405.000000Z", text); err == nil && t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// Divided says whether v has writes that the provider, asked later, does not
+// have: its data was restored from a backup, or another server took writes.
+func (v Version) Divided(provider Version) bool { return provider.Older(v) }

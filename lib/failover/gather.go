@@ -1,0 +1,168 @@
+package failover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/conf"
+	"rplan/lib/diag"
+	"rplan/lib/published"
+	"rplan/lib/run"
+	"rplan/lib/source"
+)
+
+// report says how this node is. What cannot be found out is left empty: the
+// rest is worth knowing all the more.
+func (s *server) report(ctx context.Context) *NodeReport {
+	r := &NodeReport{Node: s.self, Version: app.Version, Unmounted: []string{}, Disks: []Disk{}, Queue: -1}
+	r.Dovecot = s.dovecot(ctx)
+	r.Queue = s.queue(ctx)
+	r.Disks, r.Unmounted = s.disks(), s.unmounted()
+	r.Sync = s.lastSync()
+	maps := s.mapsDir()
+	if state, err := published.Load(maps); err == nil {
+		r.Maps.Version = state.Version()
+	}
+	r.Maps.At, _ = published.Checked(maps)
+	r.Directory = s.directory(ctx)
+	r.Time = s.now() // last, as it is the nearest to when it is read
+	return r
+}
+
+// directory is the version of this node's copy; the other URLs are not this node's.
+func (s *server) directory(ctx context.Context) source.Version {
+	settings := s.config.directory
+	settings.URLs = settings.URLs[:min(1, len(settings.URLs))]
+	settings.Timeout = min(settings.Timeout, statusTime/3)
+	src, err := source.New(settings)
+	if err != nil {
+		return ""
+	}
+	v, _ := src.Version(ctx)
+	return v
+}
+
+// dovecot is its version, such as "2.3.19.1".
+func (s *server) dovecot(ctx context.Context) string {
+	result, err := s.run(ctx, run.Cmd{Argv: []string{"dovecot", "--version"}, Timeout: statusTime / 3})
+	if err != nil {
+		return ""
+	}
+	version, _, _ := strings.Cut(strings.TrimSpace(string(result.Stdout)), " ")
+	return version
+}
+
+// queue counts Postfix's messages; it looks at nobody's.
+func (s *server) queue(ctx context.Context) int {
+	result, err := s.run(ctx, run.Cmd{Argv: []string{"postqueue", "-j"}, Timeout: statusTime / 3, MaxOutput: 256 << 20})
+	if err != nil {
+		return -1
+	}
+	return bytes.Count(result.Stdout, []byte("\n"))
+}
+
+// mapsDir is where rp-genmaps publishes.
+func (s *server) mapsDir() string {
+	genmaps := map[string]any{"output": "/var/lib/rplan/maps"}
+	_ = conf.Load(s.path, map[string]any{"genmaps": &genmaps})
+	output, _ := genmaps["output"].(string)
+	return output
+}
+
+// mailDir is what all mailboxes are below.
+func (s *server) mailDir() string {
+	fixed, _, _ := strings.Cut(s.config.failover.Home, "%")
+	return filepath.Dir(fixed + "x")
+}
+
+// disks are the file systems of mail and maps, each once.
+func (s *server) disks() []Disk {
+	disks := []Disk{}
+	seen := map[syscall.Fsid]bool{}
+	for _, path := range []string{s.mailDir(), s.mapsDir()} {
+		var fs syscall.Statfs_t
+		if err := syscall.Statfs(existing(path), &fs); err != nil || seen[fs.Fsid] && fs.Fsid != (syscall.Fsid{}) {
+			continue
+		}
+		seen[fs.Fsid] = true
+		disks = append(disks, Disk{Path: path, Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize)})
+	}
+	return disks
+}
+
+// existing is the path, or what is there of it: a new node has no mail yet.
+func existing(path string) string {
+	for path != "/" {
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	return path
+}
+
+// unmounted are those directories of "mounts" on which nothing is mounted.
+func (s *server) unmounted() []string {
+	missing := []string{}
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	mounted := map[string]bool{}
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); len(fields) > 4 {
+			mounted[unescape.Replace(fields[4])] = true
+		}
+	}
+	for _, dir := range s.config.failover.Mounts {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil || !mounted[real] {
+			missing = append(missing, dir)
+		}
+	}
+	return missing
+}
+
+// syncPath is where sync says how its last pass went.
+func (c *configuration) syncPath() string { return filepath.Join(c.failover.State, "sync.json") }
+
+func (s *server) lastSync() *SyncState {
+	text, err := os.ReadFile(s.config.syncPath())
+	if err != nil {
+		return nil
+	}
+	state := &SyncState{}
+	if json.Unmarshal(text, state) != nil {
+		return nil
+	}
+	return state
+}
+
+// exitKind is the kind that one of rplan's programs ended with.
+func exitKind(err error) diag.Kind {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return diag.Kind(exit.ExitCode())
+	}
+	return diag.KindOf(err)
+}
+
+// firstLine is the beginning of an error, for a place where there is room for no more.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// age is how long ago something was, by the node's own clock; -1 if never.
+func (r *NodeReport) age(t time.Time) time.Duration {
+	if t.IsZero() {
+		return -1
+	}
+	return max(0, r.Time.Sub(t))
+}

@@ -1,0 +1,284 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+)
+
+var errGone = errors.New("gone")
+
+// A planned way out and back: the order of steps is what keeps every message.
+func TestOutAndIn(t *testing.T) {
+	w := newWorld(t)
+	w.syncs = func(node, peer string) SyncReport { return SyncReport{Mailboxes: 2, Merged: 2} }
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Reason: "a new disk"}))
+	want := `maps n1, maps n2, maps n3, maps n4
+sync n2 n3
+maps n1, maps n2, maps n3, maps n4
+kick n1: b1 b2, kick n2: b1 b2, kick n3: b1 b2, kick n4: b1 b2
+sync n3 n2`
+	if got := w.asked(); got != want {
+		t.Errorf("asked\n%s\nwant\n%s", got, want)
+	}
+	n := w.state("n2")
+	if n.State != directory.Out || n.Reason != "a new disk" || n.By != "ada" || !n.Since.Equal(noon) {
+		t.Errorf("node is %+v", n)
+	}
+	if w.out.String()+w.errs.String() != "" {
+		t.Errorf("it says\n%s\n%s", &w.out, &w.errs)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.config.failover.State, "*.json")); len(left) > 0 {
+		t.Errorf("%q are left", left)
+	}
+
+	w.expectError(w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}), diag.Refused,
+		"flip-flop: node \"n2\" is out only since 2026-03-01 12:00 UTC, by ada (a new disk)", "--insist flip-flop")
+	if got := w.asked(); got != "" {
+		t.Errorf("after a refusal: %s", got)
+	}
+	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
+	want = `maps n1, maps n2, maps n3, maps n4
+sync n1 n2
+sync n3 n2
+maps n1, maps n2, maps n3, maps n4
+kick n1: b1 b2, kick n2: b1 b2, kick n3: b1 b2, kick n4: b1 b2
+sync n2 n3`
+	// The two merges are at once, in any order.
+	if got := strings.Replace(w.asked(), "sync n3 n2\nsync n1 n2", "sync n1 n2\nsync n3 n2", 1); got != want {
+		t.Errorf("asked\n%s\nwant\n%s", got, want)
+	}
+	if n := w.state("n2"); n.State != directory.Up {
+		t.Errorf("node is %+v", n)
+	}
+	if w.out.String() != "node n2 is up; 6 mailboxes were brought up to date\n" {
+		t.Errorf("it says %q", &w.out)
+	}
+	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}))
+	if !strings.HasPrefix(w.errs.String(), "node \"n2\" is up already since 2026-03-01 12:00 UTC, by ada\n") {
+		t.Errorf("it says %q", &w.errs)
+	}
+}
+
+// A lost node is not asked before the write, nor waited for after it.
+func TestLost(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(call string) error {
+		if strings.HasPrefix(call, "status n2") || strings.HasPrefix(call, "kick n2") {
+			t.Errorf("a lost node is asked: %s", call)
+		}
+		if call == "maps n2" {
+			return errGone
+		}
+		return nil
+	}
+	w.syncs = func(node, peer string) SyncReport { return SyncReport{Mailboxes: 2, Adopted: 5, Skipped: 2} }
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true}))
+	if got := w.asked(); !strings.HasSuffix(got, "\nkick n1: b1 b2, kick n3: b1 b2, kick n4: b1 b2\nsync n3 n2") {
+		t.Errorf("asked\n%s", got)
+	}
+	if n := w.state("n2"); n.State != directory.Out {
+		t.Errorf("node is %+v", n)
+	}
+	if w.out.String() != "5 messages were recovered from second copies\n" {
+		t.Errorf("it says %q", &w.out)
+	}
+	w.fault = nil
+	must(t, w.do(Options{Verb: "evict", Args: []string{"n2"}, Yes: true}))
+	if got := w.asked(); strings.Contains(got, "n2") && !strings.Contains(got, "sync n3 n2") || !strings.Contains(w.out.String(), "[ ] its SSH host key") {
+		t.Errorf("asked\n%s\nand says\n%s", got, &w.out)
+	}
+	w.expectError(w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is evicted since`, "rp-failover admit n2")
+	must(t, w.do(Options{Verb: "admit", Args: []string{"n2"}, Yes: true}))
+	if n := w.state("n2"); n.State != directory.Out || !strings.Contains(w.out.String(), "rp-failover in n2") {
+		t.Errorf("node is %+v; says %s", n, &w.out)
+	}
+	w.expectError(w.do(Options{Verb: "admit", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is out, not evicted`)
+}
+
+// Killed before or after any step, the next run goes on to the same end, and says from where.
+func TestResume(t *testing.T) {
+	for _, verb := range []string{"out", "in"} {
+		w := newWorld(t)
+		from, to := directory.Up, directory.Out
+		if verb == "in" {
+			from, to = directory.Out, directory.Up
+			w.set("n2", directory.Out, "ada", noon.Add(-time.Hour))
+		}
+		o := Options{Verb: verb, Args: []string{"n2"}, Yes: true}
+		for n := 1; ; n++ {
+			w.set("n2", from, "ada", noon.Add(-time.Hour))
+			c, err := w.change(o)
+			must(t, err)
+			must(t, os.MkdirAll(w.config.failover.State, 0o700))
+			ctx, kill := context.WithCancel(t.Context())
+			d := &dying{w, c.store, kill, n}
+			c.peers, c.store = d, d
+			err = c.run(ctx)
+			if kill(); d.n > 0 {
+				if n < 15 || err != nil {
+					t.Errorf("%s ends after %d steps: %v", verb, n, err)
+				}
+				break
+			}
+			if err := w.do(o); err != nil {
+				t.Errorf("%s killed at step %d: %v", verb, n, err)
+			}
+			if s := w.state("n2").State; s != to {
+				t.Errorf("%s killed at step %d: node is %s", verb, n, s)
+			}
+			if left, _ := filepath.Glob(filepath.Join(w.config.failover.State, "*.json")); len(left) > 0 {
+				t.Errorf("%s killed at step %d: %q are left", verb, n, left)
+			}
+			// Once the users have moved, what comes after that is done again.
+			if got := w.asked(); !strings.Contains(got, "kick n4") && !strings.Contains(w.errs.String(), "already") {
+				t.Errorf("%s killed at step %d: the next run only asks\n%s", verb, n, got)
+			}
+		}
+	}
+}
+
+// An interrupted run has told how far it was.
+func TestResumeSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(call string) error {
+		if call == "sync n2 n3" {
+			return errGone
+		}
+		return nil
+	}
+	err := w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Reason: "a new disk"})
+	w.expectError(err, diag.TryAgain, `node "n2" stays draining: merging the mailboxes of node "n2" with those of node "n3": gone`, "run the same command again")
+	w.fault = nil
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true}))
+	if want := "going on with out of node \"n2\", begun 2026-03-01 12:00 UTC by ada; the last step was \"merging mailboxes, pass 1\"\n"; w.errs.String() != want {
+		t.Errorf("it says %q, want %q", &w.errs, want)
+	}
+	if n := w.state("n2"); n.State != directory.Out || n.Reason != "a new disk" {
+		t.Errorf("node is %+v", n)
+	}
+	// Without the journal, the state says it.
+	w.set("n2", directory.Returning, "bob", noon.Add(-time.Hour))
+	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}))
+	if want := "node \"n2\" is returning since 2026-03-01 11:00 UTC, by bob: going on from there\n"; w.errs.String() != want {
+		t.Errorf("it says %q, want %q", &w.errs, want)
+	}
+}
+
+// What cannot be done afterwards is said by name, and is not a failure of the change.
+func TestSilentNodes(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(call string) error {
+		switch call {
+		case "maps n4":
+			return errGone
+		case "kick n1: b1 b2":
+			return errors.New("no doveadm")
+		}
+		return nil
+	}
+	err := w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Wait: 20 * time.Millisecond})
+	w.expectError(err, diag.Partial, "node \"n2\" is out, but:\nnode \"n4\" has not published maps made from the new state: gone\n1 warning above", "goes on by its old maps")
+	if !strings.Contains(w.errs.String(), `warning: the sessions at node "n1" have not ended: no doveadm`) {
+		t.Errorf("it says %q", &w.errs)
+	}
+	if strings.Contains(w.asked(), "kick n4") {
+		t.Error("a node that does not answer is asked again")
+	}
+}
+
+// The hooks know what happens, and one before can stop it.
+func TestHooks(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.hooks, 0o755))
+	log := filepath.Join(t.TempDir(), "log")
+	must(t, os.WriteFile(filepath.Join(w.hooks, "10-note"), []byte("#!/bin/sh\necho \"$@\" >>"+log+"\nexec cat >>"+log+"\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(w.hooks, "20-no.disabled"), []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(w.hooks, "30-no"), []byte("#!/bin/sh\nexit 1\n"), 0o644))
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true, Reason: "fire"}))
+	text, err := os.ReadFile(log)
+	must(t, err)
+	facts := `"verb":"out","node":"n2","from":"up","to":"out","lost":true,"reason":"fire","by":"ada","time":"2026-03-01T12:00:00Z","mailboxes":2,"sites":1}` + "\n"
+	want := "before n2 up out\n{\"when\":\"before\"," + facts + "after n2 up out\n{\"when\":\"after\"," + facts
+	if string(text) != want {
+		t.Errorf("the hooks know\n%s\nwant\n%s", text, want)
+	}
+	must(t, os.WriteFile(filepath.Join(w.hooks, "20-no"), []byte("#!/bin/sh\n[ $1 = after ] || { echo not on a Sunday >&2; exit 1; }\n"), 0o755))
+	w.expectError(w.do(Options{Verb: "out", Args: []string{"n3"}, Yes: true, Insist: Guards}), diag.Refused, `a hook is against it, node "n3" stays up`, "not on a Sunday")
+	if n := w.state("n3"); n.State != directory.Up {
+		t.Errorf("node is %+v", n)
+	}
+}
+
+// Two admins take away two nodes at once: one of them goes back.
+func TestTwoAdmins(t *testing.T) {
+	w := newWorld(t)
+	first, err := w.change(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true, By: "ada"})
+	must(t, err)
+	second, err := w.change(Options{Verb: "out", Args: []string{"n3"}, Yes: true, Lost: true, By: "bob"})
+	must(t, err)
+	must(t, os.MkdirAll(w.config.failover.State, 0o700))
+	for _, c := range []*change{first, second} {
+		_, err := c.already()
+		must(t, err)
+		must(t, c.weigh(t.Context()))
+		must(t, joinRefusals(c.Verb, c.Node, c.plan.Refusals))
+	}
+	must(t, first.lose(t.Context()))
+	err = second.lose(t.Context())
+	w.expectError(err, diag.Refused, `node "n3" is up again: node "n2" became out at the same time since 2026-03-01 12:00 UTC, by ada`, "talk to each other")
+	if a, b := w.state("n2").State, w.state("n3"); a != directory.Out || b.State != directory.Up || !b.Since.IsZero() {
+		t.Errorf("n2 is %s, n3 %+v", a, b)
+	}
+}
+
+// The same node: the second admin is told who was faster.
+func TestTwoAdminsOneNode(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.config.failover.State, 0o700))
+	c, err := w.change(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true})
+	must(t, err)
+	_, err = c.already()
+	must(t, err)
+	must(t, c.weigh(t.Context()))
+	w.set("n2", directory.Draining, "bob", noon)
+	w.expectError(c.lose(t.Context()), diag.Refused, `node "n2" was changed meanwhile: it is draining since 2026-03-01T12:00:00Z, by bob`)
+}
+
+// A dry run asks, says what it would do, and changes nothing.
+func TestDryRun(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, DryRun: true}))
+	if got := w.asked(); got != "" {
+		t.Errorf("asked\n%s", got)
+	}
+	if n := w.state("n2"); n.State != directory.Up {
+		t.Errorf("node is %+v", n)
+	}
+	for _, want := range []string{"would write that node \"n2\" is draining; it is up\n", "would have node \"n2\" merge its mailboxes with those of node \"n3\"\n",
+		"would write that node \"n2\" is out; it is draining\n", "would end the sessions of 2 users at node \"n4\"\n", "would run the hooks after node \"n2\" goes from draining to out\n"} {
+		if !strings.Contains(w.out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &w.out)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.config.failover.State, "*")); len(left) > 0 {
+		t.Errorf("%q are left", left)
+	}
+}
+
+// Without a terminal nothing is done that nobody said yes to.
+func TestNobodyToAsk(t *testing.T) {
+	w := newWorld(t)
+	w.expectError(w.do(Options{Verb: "out", Args: []string{"n2"}}), diag.Usage, "there is no terminal to ask on", "--yes")
+	if n := w.state("n2"); n.State != directory.Up {
+		t.Errorf("node is %+v", n)
+	}
+	w.expectError(w.do(Options{Verb: "out", Args: []string{"n9"}, Yes: true}), diag.Usage, `there is no node "n9"`, "the nodes are n1, n2, n3, n4")
+}

@@ -1,0 +1,196 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+	"rplan/lib/run"
+	"rplan/lib/source"
+	"rplan/lib/ssh"
+)
+
+// server answers other nodes, one question a call: what it may be asked are
+// the words of questions, and nothing that it is told gets into a shell.
+type server struct {
+	config *configuration
+	path   string // of the configuration, for the programs that it runs
+	self   string
+	now    func() time.Time
+	run    func(context.Context, run.Cmd) (run.Result, error)
+}
+
+func newServer(env *app.Env, o Options, c *configuration, self string) *server {
+	return &server{config: c, path: o.Config, self: self, now: env.Now, run: run.Run}
+}
+
+// question is one that a node can be asked.
+type question struct {
+	words  int // behind the first
+	answer func(s *server, ctx context.Context, q asked) error
+}
+
+// asked is a question as it came in.
+type asked struct {
+	peer   string // who asks
+	verb   string
+	args   []string
+	stdin  io.Reader
+	stdout io.Writer
+}
+
+// questions are all that serve answers. Package merge has stamps, mail and
+// dsync.
+var questions map[string]question
+
+func init() {
+	questions = map[string]question{
+		"status": {0, (*server).answerStatus},
+		"maps":   {0, (*server).answerMaps},
+		"kick":   {0, (*server).answerKick},
+		"sync":   {1, (*server).answerSync},
+	}
+}
+
+// runServe is what the forced command of another node's key runs.
+func runServe(ctx context.Context, env *app.Env, o Options, c *configuration) error {
+	words, err := parseWords(o.Original)
+	if err != nil {
+		return err
+	}
+	self, err := selfName(c)
+	if err != nil {
+		return err
+	}
+	s := newServer(env, o, c, self)
+	if err := s.admit(ctx, o.Node, words[0]); err != nil {
+		return err
+	}
+	return s.answer(ctx, o.Node, words, env.Stdin, env.Stdout)
+}
+
+// parseWords reads what a peer asks.
+func parseWords(command string) ([]string, error) {
+	const longest = 1024
+	if len(command) > longest {
+		return nil, diag.BadData.Errorf("a question of more than %d bytes", longest)
+	}
+	words, err := ssh.Words(command)
+	if err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return nil, diag.Usage.Errorf("there is no question").WithHint("serve is what sshd runs for another node, which asks in SSH_ORIGINAL_COMMAND")
+	}
+	for _, w := range words[1:] {
+		if w[0] == '-' {
+			return nil, diag.BadData.Errorf("%q is not a question", command)
+		}
+	}
+	q, known := questions[words[0]]
+	if !known {
+		return nil, diag.BadData.Errorf("nobody answers %q", words[0]).WithHint("does this node have the same version of rplan?")
+	}
+	if len(words)-1 != q.words {
+		return nil, diag.BadData.Errorf("%q goes with %d words, not %d", words[0], q.words, len(words)-1)
+	}
+	return words, nil
+}
+
+// admit refuses whom the directory does not know as a node of the collective.
+// sshd did so too, by the maps of the last run; this is by the directory now.
+// A node whose directory is down still says that, and nothing else.
+func (s *server) admit(ctx context.Context, peer, verb string) error {
+	nodes, err := readNodes(ctx, s.config)
+	if err != nil {
+		if verb == "status" && diag.KindOf(err) == diag.TryAgain {
+			return nil
+		}
+		return err
+	}
+	n := nodes.Node(peer)
+	switch {
+	case n == nil:
+		return diag.Refused.Errorf("there is no node %q", peer)
+	case n.State == directory.Evicted:
+		return diag.Refused.Errorf("node %q is evicted", peer)
+	}
+	return nil
+}
+
+// readNodes reads the nodes only, which takes as long with a million users.
+func readNodes(ctx context.Context, c *configuration) (*directory.Snapshot, error) {
+	settings := c.directory
+	for _, m := range []*source.Mapping{&settings.Domain, &settings.Mailbox, &settings.Forward, &settings.Site, &settings.List} {
+		m.Filter = ""
+	}
+	src, err := source.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	result, err := src.Read(ctx, c.network)
+	if err != nil {
+		return nil, err
+	}
+	return result.Snapshot, nil
+}
+
+// selfName is the node that this machine is.
+func selfName(c *configuration) (string, error) {
+	if c.node != "" {
+		return strings.ToLower(c.node), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", diag.Config.Errorf("finding this node's name: %w", err).WithHint("set node in rplan.toml")
+	}
+	host, _, _ = strings.Cut(host, ".")
+	return strings.ToLower(host), nil
+}
+
+// answer answers a question that parseWords let through.
+func (s *server) answer(ctx context.Context, peer string, words []string, stdin io.Reader, stdout io.Writer) error {
+	return questions[words[0]].answer(s, ctx, asked{peer, words[0], words[1:], stdin, stdout})
+}
+
+func (s *server) answerStatus(ctx context.Context, q asked) error {
+	return json.NewEncoder(q.stdout).Encode(s.report(ctx))
+}
+
+// answerMaps makes the maps before it says where they are.
+func (s *server) answerMaps(ctx context.Context, q asked) error {
+	_, err := s.run(ctx, run.Cmd{
+		Argv:    []string{s.config.failover.Genmaps, "--config", s.path, "--json", "--wait", "30s"},
+		Timeout: mapsTime,
+	})
+	r := s.report(ctx)
+	if kind := exitKind(err); err != nil && kind != diag.Partial {
+		r.Maps.Error = firstLine(err)
+	}
+	return json.NewEncoder(q.stdout).Encode(r)
+}
+
+// answerSync runs this node's own sync, which has the lock and the choice of mailboxes.
+func (s *server) answerSync(ctx context.Context, q asked) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	result, err := s.run(ctx, run.Cmd{
+		Argv:    []string{program, "sync", "--config", s.path, "--peer", q.args[0], "--json", "--wait", "60s"},
+		Timeout: syncTime,
+	})
+	_, _ = q.stdout.Write(result.Stdout)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return told(exit.ExitCode(), string(result.Stderr))
+	}
+	return err
+}

@@ -1,0 +1,129 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+)
+
+// Writer writes the states of nodes, and nothing else, at the provider: the
+// one server that takes writes. A write is a comparison too, so of two admins
+// who saw the same, one wins and the other is told.
+type Writer struct {
+	servers  []*server
+	settings Settings
+	plan     *plan
+}
+
+// NodeState is a node as the provider had it when it was read.
+type NodeState struct {
+	directory.Node
+
+	csn          string // entryCSN
+	state, since []byte // as they were read; nil for none
+}
+
+// Change is what a write makes of a node's state.
+type Change struct {
+	State  directory.State
+	Since  time.Time
+	Reason string
+	By     string
+}
+
+// NewWriter takes the settings of [directory], of which URLs, BindDN and
+// PasswordFile are those for writing.
+func NewWriter(s Settings) (*Writer, error) {
+	for _, kind := range []directory.Kind{directory.KindDomain, directory.KindMailbox, directory.KindForward, directory.KindSite, directory.KindList} {
+		s.mapping(kind).Filter = ""
+	}
+	w := &Writer{settings: s}
+	for _, u := range s.URLs {
+		if strings.HasPrefix(u, "ldif:") {
+			return nil, diag.Config.Errorf("%q is a file: states of nodes are written to a server only", u).
+				WithHint("write-urls in [failover] names the provider; in an LDIF file, edit the line of the state")
+		}
+	}
+	src, err := New(s)
+	if err != nil {
+		return nil, err
+	}
+	if len(src.plan.kinds) == 0 || s.Node.Attributes["state"] == "" {
+		return nil, diag.Config.Errorf("directory.node: without a filter and an attribute for the state there is nothing to write")
+	}
+	w.plan = src.plan
+	for _, p := range src.places {
+		w.servers = append(w.servers, p.(*server))
+	}
+	return w, nil
+}
+
+// States are all nodes as the provider has them, sorted by name, and its version.
+func (w *Writer) States(ctx context.Context) ([]NodeState, Version, error) {
+	p, err := w.open(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer p.close()
+	return p.states()
+}
+
+// Write makes one change of what was read, if it is still so; else its error
+// wraps a *Changed. The version is the provider's after it.
+func (w *Writer) Write(ctx context.Context, was NodeState, to Change) (Version, error) {
+	p, err := w.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer p.close()
+	return p.write(was, to)
+}
+
+// theirs is a state as the directory spells it.
+func (w *Writer) theirs(state directory.State) string {
+	table := w.settings.Node.Values["state"]
+	for _, value := range slices.Sorted(maps.Keys(table)) {
+		if strings.EqualFold(table[value], state.String()) {
+			return value
+		}
+	}
+	return state.String()
+}
+
+// Changed is the error of a write that somebody else's came before.
+type Changed struct {
+	Now NodeState
+}
+
+func (c *Changed) Error() string {
+	text := fmt.Sprintf("node %q was changed meanwhile: %s is %s", c.Now.Name, "it", c.Now.State)
+	if !c.Now.Since.IsZero() {
+		text += " since " + c.Now.Since.Format(time.RFC3339)
+	}
+	if c.Now.By != "" {
+		text += ", by " + c.Now.By
+	}
+	if c.Now.Reason != "" {
+		text += fmt.Sprintf(" (%s)", c.Now.Reason)
+	}
+	return text
+}
+
+// Later says whether the entry of n was written after that of m, in the order of
+// the provider's writes: no admin's clock has a say. Only where the provider does
+// not tell does the time in the entry decide, and at last the name.
+func (n *NodeState) Later(m *NodeState) bool {
+	switch {
+	case n.csn != "" && m.csn != "" && n.csn != m.csn:
+		return n.csn > m.csn
+	case !n.Since.Equal(m.Since):
+		return n.Since.After(m.Since)
+	}
+	return n.Name > m.Name
+}
