@@ -97,6 +97,17 @@ func (p *Placement) Active(stateOf func(node string) (State, bool)) string {
 	return ""
 }
 
+// Standby is the node that keeps the second copy: after the active one, the
+// first whose state serves. It is "" when there is none.
+func (p *Placement) Standby(stateOf func(node string) (State, bool)) string {
+	i := slices.Index(p.Nodes, p.Active(stateOf))
+	if i < 0 {
+		return ""
+	}
+	after := Placement{Nodes: p.Nodes[i+1:]}
+	return after.Active(stateOf)
+}
+
 // Domain is a DNS domain that the collective answers for.
 type Domain struct {
 	DN   string
@@ -236,6 +247,9 @@ func (s *Snapshot) StateOf(name string) (state State, known bool) {
 
 // ActiveNode is the node that serves a placement now, or nil if none does.
 func (s *Snapshot) ActiveNode(p *Placement) *Node { return s.Node(p.Active(s.StateOf)) }
+
+// StandbyNode is the node that keeps the second copy of a placement's mail now, or nil if none does.
+func (s *Snapshot) StandbyNode(p *Placement) *Node { return s.Node(p.Standby(s.StateOf)) }
 
 // ListNode is the node that runs a list now, or nil if none does.
 func (s *Snapshot) ListNode(l *List) *Node {

@@ -65,6 +65,9 @@ func (s *Settings) complete() error {
 			return diag.Config.Errorf("genmaps.postfix: format %q is not one of cdb, hash, lmdb, texthash", format)
 		}
 	}
+	if !slices.Contains([]string{"2.3", "2.4"}, s.Dovecot.Version) {
+		return diag.Config.Errorf("genmaps.dovecot.version %q is not one of 2.3, 2.4", s.Dovecot.Version)
+	}
 	for key, path := range map[string]string{
 		"output": s.Output, "zone-extras": s.ZoneExtras, "apache.root": s.Apache.Root,
 		"apache.certificates": s.Apache.Certificates, "apache.challenges": s.Apache.Challenges,
@@ -117,7 +120,7 @@ func usablePath(path string) bool {
 func (s *Settings) checkNumbers() error {
 	for key, port := range map[string]int{
 		"lmtp-port": s.LMTPPort, "postfix.mlmmj-port": s.Postfix.MlmmjPort, "postfix.mailman3-port": s.Postfix.Mailman3Port,
-		"dovecot.imap-port": s.Dovecot.IMAPPort, "apache.http-port": s.Apache.HTTPPort,
+		"dovecot.imap-port": s.Dovecot.IMAPPort, "dovecot.copies-port": s.Dovecot.CopiesPort, "apache.http-port": s.Apache.HTTPPort,
 		"apache.https-port": s.Apache.HTTPSPort, "apache.vpn-port": s.Apache.VPNPort, "ssh.port": s.SSH.Port,
 	} {
 		if port < 1 || port > 65535 {

@@ -48,20 +48,18 @@ func logins(in *Input, name string, elsewhere func(active *directory.Node) strin
 // listeners is the part of the configuration that has this node's address in it.
 func listeners(in *Input) *bytes.Buffer {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `# Where other nodes reach this one: mail from any Postfix, logins from any Dovecot.
-service lmtp {
-  inet_listener rplan {
-    address = %s
-    port = %d
-  }
-}
-service imap-login {
-  inet_listener rplan {
-    address = %s
-    port = %d
-    ssl = yes
-  }
-}
-`, in.Self.VPN, in.Settings.LMTPPort, in.Self.VPN, in.Settings.Dovecot.IMAPPort)
+	address := "address"
+	if in.Settings.Dovecot.Version == "2.4" {
+		address = "listen"
+	}
+	listener := func(name string, port int, more string) {
+		fmt.Fprintf(&b, "  inet_listener %s {\n    %s = %s\n    port = %d\n%s  }\n", name, address, in.Self.VPN, port, more)
+	}
+	b.WriteString("# Where other nodes reach this one: mail and second copies of mail from any Postfix, logins from any Dovecot.\nservice lmtp {\n")
+	listener("rplan", in.Settings.LMTPPort, "")
+	listener("copies", in.Settings.Dovecot.CopiesPort, "")
+	b.WriteString("}\nservice imap-login {\n")
+	listener("rplan", in.Settings.Dovecot.IMAPPort, "    ssl = yes\n")
+	b.WriteString("}\n")
 	return &b
 }

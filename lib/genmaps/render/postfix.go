@@ -22,7 +22,8 @@ const (
 // list and stay as they are when a node changes its state.
 //
 // They are swapped in this order, so that between two swaps mail waits rather than bounces: the ways
-// first; an alias before its mailbox, since an alias without a mailbox waits in noroute and the other
+// first, so that no copy is sent on a way that is not there; the copies, so that no mail arrives without its
+// own; an alias before its mailbox, since an alias without a mailbox waits in noroute and the other
 // way round an address that becomes an alias would be refused; and the domains last, since addresses
 // of a domain that is not ours yet are refused as before, those of one whose mailboxes are not there
 // yet would be refused as unknown.
@@ -30,6 +31,8 @@ func Postfix(in *Input) []File {
 	s := in.Snapshot
 	return []File{
 		placements(in),
+		table(in, "copyroutes", sortedRows(copyRoutes(in))),
+		guarded(table(in, "copies", copyRows(in))),
 		guarded(table(in, "aliases", recipientRows(s, aliasRow))),
 		guarded(table(in, "mailboxes", recipientRows(s, mailboxRow))),
 		guarded(table(in, "lists", recipientRows(s, listRow))),
@@ -54,7 +57,7 @@ func guarded(f File) File {
 	return f
 }
 
-// placements is the small table: what each placement and each list's node means now. It is to take
+// placements is the small table: what each placement, its copies and each list's node mean now. It is to take
 // effect at once. Postfix sees that in an lmdb, and would notice another replaced table only after some seconds.
 func placements(in *Input) File {
 	format := formats[in.Settings.Postfix.SmallFormat]
@@ -82,6 +85,7 @@ func placementRows(in *Input) map[string]string {
 			rows[listKey(l)] = "mlmmj-relay:" + hostPort(node.VPN, ports.MlmmjPort)
 		}
 	}
+	copyTargets(in, rows)
 	return rows
 }
 

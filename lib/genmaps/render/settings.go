@@ -19,9 +19,11 @@ type PostfixSettings struct {
 	Mailman3Port int    `toml:"mailman3-port"` // of Mailman's LMTP server
 }
 
-// DovecotSettings are the ports that Dovecot has on the node's VPN address.
+// DovecotSettings are the ports that Dovecot has on the node's VPN address, and its dialect.
 type DovecotSettings struct {
-	IMAPPort int `toml:"imap-port"` // logins handed over by other nodes
+	IMAPPort   int    `toml:"imap-port"`   // logins handed over by other nodes
+	CopiesPort int    `toml:"copies-port"` // second copies of mail
+	Version    string `toml:"version"`     // whose configuration node.conf is in: 2.3 or 2.4
 }
 
 // ApacheSettings are the places of Apache on each node.
@@ -53,7 +55,7 @@ func Defaults() Settings {
 	return Settings{
 		LMTPPort: 24,
 		Postfix:  PostfixSettings{Format: "cdb", SmallFormat: "cdb", MlmmjPort: 10026, Mailman3Port: 8024},
-		Dovecot:  DovecotSettings{IMAPPort: 10143},
+		Dovecot:  DovecotSettings{IMAPPort: 10143, CopiesPort: 10024, Version: "2.3"},
 		Apache: ApacheSettings{
 			Root: "/srv/www", Certificates: "/etc/letsencrypt/live", Challenges: "/var/lib/rplan/acme",
 			HTTPPort: 80, HTTPSPort: 443, VPNPort: 8080,
