@@ -138,13 +138,9 @@ func newStore(ctx context.Context, env *app.Env, config *configuration) (stateSt
 // newPeers reaches the nodes at the addresses and by the keys of the directory.
 func newPeers(env *app.Env, o Options, config *configuration, self string, snapshot *directory.Snapshot) peers {
 	local := newServer(env, o, config, self)
-	maps := local.mapsDir()
 	return &collective{
-		local: local,
-		client: &ssh.Client{
-			Key: config.failover.SSHKey, KnownHosts: filepath.Join(maps, "ssh", "known_hosts"), Port: config.failover.SSHPort,
-			ControlDir: filepath.Join(config.failover.State, "ssh"),
-		},
+		local:  local,
+		client: config.client(),
 		address: func(node string) (netip.Addr, bool) {
 			n := snapshot.Node(node)
 			if n == nil {
@@ -315,4 +311,12 @@ func (c *change) pretend() {
 	}
 	c.store = &dryStates{c.store, say, map[string]source.Change{}}
 	c.peers, c.hooks, c.journal.path, c.pause = &dryPeers{c.peers, say}, &dryHooks{c.hooks, say}, "", 0
+}
+
+// client reaches the sshd of other nodes as this one.
+func (c *configuration) client() *ssh.Client {
+	return &ssh.Client{
+		Key: c.failover.SSHKey, KnownHosts: filepath.Join(c.mapsDir(), "ssh", "known_hosts"), Port: c.failover.SSHPort,
+		ControlDir: filepath.Join(c.failover.State, "ssh"),
+	}
 }

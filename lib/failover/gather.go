@@ -70,10 +70,12 @@ func (s *server) queue(ctx context.Context) int {
 	return bytes.Count(result.Stdout, []byte("\n"))
 }
 
+func (s *server) mapsDir() string { return s.config.mapsDir() }
+
 // mapsDir is where rp-genmaps publishes.
-func (s *server) mapsDir() string {
+func (c *configuration) mapsDir() string {
 	genmaps := map[string]any{"output": "/var/lib/rplan/maps"}
-	_ = conf.Load(s.path, map[string]any{"genmaps": &genmaps})
+	_ = conf.Load(c.path, map[string]any{"genmaps": &genmaps})
 	output, _ := genmaps["output"].(string)
 	return output
 }

@@ -60,6 +60,7 @@ type SyncReport struct {
 	Merged    int `json:"merged"`    // that differed, and are equal now
 	Repaired  int `json:"repaired"`  // messages that were there twice
 	Adopted   int `json:"adopted"`   // messages that were saved from blind copies
+	Recovered int `json:"recovered"` // messages that only the other node had
 	Failed    int `json:"failed"`
 	Busy      int `json:"busy"` // another merge is at them
 	Skipped   int `json:"skipped"`
@@ -71,6 +72,7 @@ func (r *SyncReport) add(more SyncReport) {
 	r.Merged += more.Merged
 	r.Repaired += more.Repaired
 	r.Adopted += more.Adopted
+	r.Recovered += more.Recovered
 	r.Mailboxes = max(r.Mailboxes, more.Mailboxes)
 	r.Failed, r.Busy, r.Skipped, r.Left = more.Failed, more.Busy, more.Skipped, more.Left
 }

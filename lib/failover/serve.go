@@ -47,8 +47,7 @@ type asked struct {
 	stdout io.Writer
 }
 
-// questions are all that serve answers. Package merge has stamps, mail and
-// dsync.
+// questions are all that serve answers. Mail and dsync are package merge's.
 var questions map[string]question
 
 func init() {
@@ -57,6 +56,8 @@ func init() {
 		"maps":   {0, (*server).answerMaps},
 		"kick":   {0, (*server).answerKick},
 		"sync":   {1, (*server).answerSync},
+		"mail":   {0, (*server).answerMail},
+		"dsync":  {2, (*server).answerDsync}, // doveadm sync adds the word dsync-server
 	}
 }
 

@@ -148,6 +148,7 @@ type network struct {
 
 // configuration is all that a run takes from rplan.toml.
 type configuration struct {
+	path      string
 	node      string
 	network   directory.Network
 	directory source.Settings
@@ -155,7 +156,7 @@ type configuration struct {
 }
 
 func loadConfiguration(path string) (*configuration, error) {
-	c := &configuration{directory: source.Defaults(), failover: Defaults()}
+	c := &configuration{path: path, directory: source.Defaults(), failover: Defaults()}
 	var net network
 	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "failover": &c.failover})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // Store says where the mailboxes of a node are, as contrib/dovecot has them.
 type Store struct {
-	Home string // of a mailbox: an absolute path with %d for the domain and %n for the part before the "@"
+	Home string // of a mailbox: an absolute path with %u for the address, or %n and %d for what is before and behind its "@"
 	Mail string // of Dovecot's mail_location below it; the stores "copies" and "deleted" lie beside
 }
 
@@ -22,7 +22,7 @@ type Store struct {
 // that is "..": the directory model lets none pass, and neither does isAddress.
 func (s Store) home(address string) string {
 	local, domain, _ := strings.Cut(address, "@")
-	return strings.NewReplacer("%d", domain, "%n", local).Replace(s.Home)
+	return strings.NewReplacer("%u", address, "%d", domain, "%n", local).Replace(s.Home)
 }
 
 // Stamp is what can be seen of a mailbox without opening it. As long as it is

@@ -32,27 +32,41 @@ type peerState struct {
 // Report is what came of a pass. Left are mailboxes that were not seen to be equal on both
 // nodes at its end: those that failed, were busy or have no reachable peer.
 type Report struct {
-	Mailboxes int     `json:"mailboxes"`       // for which this node is active
-	Merged    int     `json:"merged"`          // had changed
-	Repaired  int     `json:"repaired"`        // deliveries that were there twice
-	Adopted   int     `json:"adopted"`         // copies that became messages
-	Recovered int     `json:"recovered"`       // messages that only the other node had
-	Failed    int     `json:"failed"`          //
-	Busy      int     `json:"busy"`            // changed faster than they could be merged, or another merge was at work
-	Skipped   int     `json:"skipped"`         // the other node is out or cannot be reached
-	Left      int     `json:"left"`            //
-	Oldest    int64   `json:"oldest_unmerged"` // age in seconds of the oldest change that is on one node only
-	At        int64   `json:"at"`              // seconds since 1970
-	Seconds   float64 `json:"seconds"`         //
+	Mailboxes   int      // for which this node is active
+	Merged      int      // had changed
+	Repaired    int      // deliveries that were there twice
+	Adopted     int      // copies that became messages
+	Recovered   int      // messages that only the other node had
+	Failed      int      //
+	Busy        int      // changed faster than they could be merged, or another merge was at work
+	Skipped     int      // the other node is out or cannot be reached
+	Left        int      //
+	Oldest      int64    // age in seconds of the oldest change that is on one node only
+	Seconds     float64  // that it took
+	Unreachable []string // nodes
+}
 
-	Unreachable []string `json:"unreachable,omitempty"`
+// Add counts another pass, over other mailboxes.
+func (r *Report) Add(more *Report) {
+	r.Mailboxes += more.Mailboxes
+	r.Merged += more.Merged
+	r.Repaired += more.Repaired
+	r.Adopted += more.Adopted
+	r.Recovered += more.Recovered
+	r.Failed += more.Failed
+	r.Busy += more.Busy
+	r.Skipped += more.Skipped
+	r.Left += more.Left
+	r.Oldest = max(r.Oldest, more.Oldest)
+	r.Seconds += more.Seconds
+	r.Unreachable = append(r.Unreachable, more.Unreachable...)
 }
 
 // Run merges what changed. It returns an error only if nothing could be done at
 // all; what became of each mailbox is in the report.
 func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 	began := p.Now()
-	r := &Report{Mailboxes: len(tasks), At: began.Unix()}
+	r := &Report{Mailboxes: len(tasks)}
 	peers := p.look(ctx, tasks)
 	for name, state := range peers {
 		if state.err != nil {

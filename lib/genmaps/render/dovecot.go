@@ -19,7 +19,14 @@ func Dovecot(in *Input) []File {
 		}),
 		logins(in, "proxied", func(*directory.Node) string { return nowhere }),
 		document("dovecot", "node.conf", listeners(in)),
+		mailboxPlacements(in),
 	}
+}
+
+// mailboxPlacements is the one table here that Dovecot does not read: by it rp-failover knows which mailboxes
+// there are to merge with which node. It saves a reading of the whole directory every other minute.
+func mailboxPlacements(in *Input) File {
+	return guarded(File{Service: "dovecot", Name: "mailboxes", Format: CDB, Rows: recipientRows(in.Snapshot, mailboxRow)})
 }
 
 // nowhere is a proxy without a host: Dovecot answers at once, after the

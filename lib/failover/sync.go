@@ -1,0 +1,327 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/atomicfile"
+	"rplan/lib/cdb"
+	"rplan/lib/diag"
+	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
+	"rplan/lib/lock"
+)
+
+// syncer is one run of sync: it chooses mailboxes, and package merge merges them.
+type syncer struct {
+	Options
+	env    *app.Env
+	config *configuration
+	self   string
+	nodes  *directory.Snapshot
+}
+
+func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) error {
+	self, err := selfName(c)
+	if err != nil {
+		return err
+	}
+	s := &syncer{Options: o, env: env, config: c, self: self}
+	if s.nodes, err = readNodes(ctx, c); err != nil {
+		return err
+	}
+	if o.Peer != "" && s.nodes.Node(o.Peer) == nil {
+		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
+	}
+	if !o.DryRun && s.whole() {
+		if err := os.MkdirAll(c.failover.State, 0o700); err != nil {
+			return diag.CantCreate.Errorf("making the state directory: %w", err)
+		}
+		held, err := lock.Acquire(ctx, filepath.Join(c.failover.State, "sync.lock"), o.Wait)
+		if diag.KindOf(err) == diag.TryAgain {
+			return diag.TryAgain.Errorf("another pass is at work: %w", err).WithHint("--wait 10m waits for it to end")
+		}
+		if err != nil {
+			return err
+		}
+		defer held.Release()
+	}
+	return s.run(ctx)
+}
+
+// whole says whether this is a pass over everything: only one is at work at a time, and it is what status speaks of.
+func (s *syncer) whole() bool { return s.Peer == "" && len(s.Mailboxes) == 0 }
+
+func (s *syncer) run(ctx context.Context) error {
+	waves, err := s.tasks()
+	if err != nil {
+		return err
+	}
+	total := &merge.Report{}
+	for _, tasks := range waves {
+		progress := s.env.Progress("mailboxes")
+		pass := s.pass(progress)
+		r, err := pass.Run(ctx, tasks)
+		progress.Done()
+		if err != nil {
+			return err
+		}
+		total.Add(r)
+	}
+	if err := s.tell(total); err != nil {
+		return err
+	}
+	return s.verdict(total)
+}
+
+func (s *syncer) pass(progress *app.Progress) *merge.Pass {
+	settings := s.config.failover
+	jobs := settings.Jobs
+	if s.Jobs > 0 {
+		jobs = s.Jobs
+	}
+	return &merge.Pass{
+		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Dry: s.DryRun,
+		Now: s.env.Now, Steps: s.Verbose, Shown: progress.Show,
+		Note: func(about, text string) { fmt.Fprintf(s.env.Stderr, "%s: %s\n", about, text) },
+	}
+}
+
+func (c *configuration) store() merge.Store {
+	return merge.Store{Home: c.failover.Home, Mail: c.failover.Mail}
+}
+
+// dial reaches another node's serve.
+func (s *syncer) dial() merge.Dial {
+	client := s.config.client()
+	return func(peer string, words ...string) ([]string, error) {
+		n := s.nodes.Node(peer)
+		if n == nil || n.VPN == (netip.Addr{}) {
+			return nil, diag.Failed.Errorf("there is no node %q", peer)
+		}
+		if err := client.Prepare(); err != nil {
+			return nil, err
+		}
+		return client.Argv(n.VPN, words...), nil
+	}
+}
+
+// tasks are the mailboxes for which this node is active. Most have one node to
+// merge with; what is left is for a second wave, so that no mailbox is merged twice at a time.
+func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
+	var only map[string]bool
+	if len(s.Mailboxes) > 0 {
+		only = map[string]bool{}
+		for _, address := range s.Mailboxes {
+			only[address] = true
+		}
+	}
+	targets := map[string]*target{}
+	err = eachMailbox(s.config.mapsDir(), func(address, placement string) error {
+		if only != nil && !only[address] {
+			return nil
+		}
+		t := targets[placement]
+		if t == nil {
+			t = s.target(placement)
+			targets[placement] = t
+		}
+		delete(only, address)
+		for i, peer := range t.peers {
+			wave := min(i, 1)
+			waves[wave] = append(waves[wave], merge.Task{Address: address, Peer: peer, Others: t.others})
+		}
+		return nil
+	})
+	if err == nil && len(only) > 0 {
+		for address := range only {
+			return waves, diag.Failed.Errorf("there is no mailbox %q on this node's maps", address).WithHint("rp-genmaps --explain %s", address)
+		}
+	}
+	return waves, err
+}
+
+// target is with which nodes the mailboxes of a placement are to be merged, by
+// this one: none if it is not theirs to merge, and [""] if there is no other now.
+type target struct{ peers, others []string }
+
+func (s *syncer) target(placement string) *target {
+	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
+	t := &target{}
+	if p.Active(s.nodes.StateOf) != s.self {
+		return t
+	}
+	for _, name := range p.Nodes {
+		if state, known := s.nodes.StateOf(name); known && name != s.self && state != directory.Evicted {
+			t.others = append(t.others, name)
+		}
+	}
+	if s.Peer != "" {
+		// A node that is out is merged with if somebody asks for it: as the last step of taking it out.
+		if slices.Contains(t.others, s.Peer) {
+			t.peers = []string{s.Peer}
+		}
+		return t
+	}
+	if standby := p.Standby(s.nodes.StateOf); standby != "" {
+		t.peers = append(t.peers, standby)
+	}
+	for _, name := range t.others {
+		if state, _ := s.nodes.StateOf(name); state == directory.Returning {
+			t.peers = append(t.peers, name)
+		}
+	}
+	if len(t.peers) == 0 {
+		t.peers = []string{""}
+	}
+	return t
+}
+
+// eachMailbox walks through the table of mailboxes that rp-genmaps published.
+func eachMailbox(maps string, use func(address, placement string) error) error {
+	table, err := openMailboxes(maps)
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	for row, err := range table.Rows() {
+		if err == nil {
+			err = use(string(row.Key), string(row.Value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openMailboxes(maps string) (*cdb.Reader, error) {
+	table, err := cdb.Open(filepath.Join(maps, "dovecot", "mailboxes"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, diag.TryAgain.Errorf("this node has no table of mailboxes yet: %w", err).
+			WithHint("run rp-genmaps; a node needs the role imap to have mailboxes")
+	}
+	return table, err
+}
+
+// tell writes the report where it is asked for.
+func (s *syncer) tell(r *merge.Report) error {
+	report := SyncReport{
+		Mailboxes: r.Mailboxes, Merged: r.Merged, Repaired: r.Repaired, Adopted: r.Adopted, Recovered: r.Recovered,
+		Failed: r.Failed, Busy: r.Busy, Skipped: r.Skipped, Left: r.Left,
+	}
+	var err error
+	if s.whole() && !s.DryRun {
+		text, _ := json.Marshal(SyncState{
+			At: s.env.Now().UTC(), Mailboxes: r.Mailboxes, Merged: r.Merged, Repaired: r.Repaired, Failed: r.Failed,
+			Busy: r.Busy, Skipped: r.Skipped, OldestUnmerged: float64(r.Oldest),
+		})
+		_, err = atomicfile.WriteFile(s.config.syncPath(), append(text, '\n'), 0o644)
+	}
+	if s.Metrics != "" && !s.DryRun {
+		_, failed := atomicfile.WriteFile(s.Metrics, metrics(r, s.env.Now()), 0o644)
+		err = errors.Join(err, failed)
+	}
+	switch {
+	case s.JSON:
+		err = errors.Join(err, s.env.PrintJSON(report))
+	case s.DryRun:
+		fmt.Fprintf(s.env.Stdout, "would merge %d of %d mailboxes\n", r.Merged, r.Mailboxes)
+	case s.Verbose:
+		fmt.Fprintf(s.env.Stderr, "%d mailboxes: %d merged, %d doubles repaired, %d copies adopted, %d messages recovered; %d failed, %d busy, %d without another node\n",
+			r.Mailboxes, r.Merged, r.Repaired, r.Adopted, r.Recovered, r.Failed, r.Busy, r.Skipped)
+	}
+	return err
+}
+
+// verdict is the exit code: what is busy is tried again by the next pass, and a
+// node that is out is no news.
+func (s *syncer) verdict(r *merge.Report) error {
+	if r.Failed == 0 && len(r.Unreachable) == 0 {
+		return nil
+	}
+	var what []string
+	if r.Failed > 0 {
+		what = append(what, fmt.Sprintf("%s could not be merged", plural(r.Failed, "mailbox")))
+	}
+	if len(r.Unreachable) > 0 {
+		what = append(what, "cannot reach "+strings.Join(r.Unreachable, ", "))
+	}
+	return diag.Partial.Errorf("%s", strings.Join(what, "; ")).
+		WithHint("the lines above say why; the next pass tries again. A node that is gone for longer: rp-failover out --lost NODE")
+}
+
+// metrics is the report in the text format of Prometheus, for node_exporter's textfile collector.
+func metrics(r *merge.Report, now time.Time) []byte {
+	var b strings.Builder
+	for _, m := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"mailboxes", "Mailboxes for which this node is active.", float64(r.Mailboxes)},
+		{"merged", "Mailboxes that had changed and were merged in the last pass.", float64(r.Merged)},
+		{"repaired", "Deliveries that were there twice and were made one in the last pass.", float64(r.Repaired)},
+		{"adopted", "Blind copies that became messages in the last pass.", float64(r.Adopted)},
+		{"recovered", "Messages that only the other node had in the last pass.", float64(r.Recovered)},
+		{"failed", "Mailboxes that could not be merged in the last pass.", float64(r.Failed)},
+		{"busy", "Mailboxes that changed faster than they could be merged in the last pass.", float64(r.Busy)},
+		{"skipped", "Mailboxes whose other node is out or cannot be reached.", float64(r.Skipped)},
+		{"oldest_unmerged_seconds", "Age of the oldest change that is on one node only.", float64(r.Oldest)},
+		{"duration_seconds", "How long the last pass took.", r.Seconds},
+		{"last_run_timestamp_seconds", "When the last pass ended.", float64(now.Unix())},
+	} {
+		fmt.Fprintf(&b, "# HELP rplan_sync_%s %s\n# TYPE rplan_sync_%s gauge\nrplan_sync_%s %g\n", m.name, m.help, m.name, m.name, m.value)
+	}
+	return []byte(b.String())
+}
+
+// mergeServer lets a peer merge the mailboxes that both nodes have.
+func (s *server) mergeServer(peer string) *merge.Server {
+	maps := s.mapsDir()
+	shared := func(placement string) bool {
+		nodes := strings.Split(placement, "_")
+		return slices.Contains(nodes, peer) && slices.Contains(nodes, s.self)
+	}
+	return &merge.Server{
+		Store: s.config.store(), State: s.config.failover.State, Peer: peer,
+		Has: func(address string) error {
+			table, err := openMailboxes(maps)
+			if err != nil {
+				return err
+			}
+			defer table.Close()
+			placement, known, err := table.Get(address)
+			if err == nil && (!known || !shared(string(placement))) {
+				err = diag.Refused.Errorf("no mailbox %q is on both nodes, %q and %q, by the maps of %q", address, peer, s.self, s.self)
+			}
+			return err
+		},
+		All: func(use func(string) error) error {
+			return eachMailbox(maps, func(address, placement string) error {
+				if !shared(placement) {
+					return nil
+				}
+				return use(address)
+			})
+		},
+	}
+}
+
+func (s *server) answerMail(ctx context.Context, q asked) error {
+	return s.mergeServer(q.peer).Mail(ctx, q.stdin, q.stdout)
+}
+
+// answerDsync becomes doveadm.
+func (s *server) answerDsync(_ context.Context, q asked) error {
+	return s.mergeServer(q.peer).Dsync(q.args[0])
+}
