@@ -206,7 +206,7 @@ func eachMailbox(maps string, use func(address, placement string) error) error {
 }
 
 func openMailboxes(maps string) (*cdb.Reader, error) {
-	table, err := cdb.Open(filepath.Join(maps, "dovecot", "mailboxes"))
+	table, err := cdb.Open(filepath.Join(maps, "dovecot", "mailboxes.cdb"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, diag.TryAgain.Errorf("this node has no table of mailboxes yet: %w", err).
 			WithHint("run rp-genmaps; a node needs the role imap to have mailboxes")
