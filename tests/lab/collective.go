@@ -101,8 +101,10 @@ func nodePublic(i int) []netip.Addr {
 // NodeDN is the directory entry of a node.
 func NodeDN(name string) string { return "rplanNodeName=" + name + ",ou=nodes," + BaseDN }
 
-// Collective is the lab's directory as LDIF, without contrib/ldap/groups.ldif.
-func Collective(nodes int) string {
+// Collective is the lab's directory as LDIF, without contrib/ldap/groups.ldif,
+// of nodes with these public host keys.
+func Collective(hostKeys []string) string {
+	nodes := len(hostKeys)
 	var b ldif
 	b.entry(BaseDN, "objectClass", "dcObject", "objectClass", "organization", "dc", "example", "o", "The collective of the lab")
 	for _, ou := range []string{"nodes", "domains", "mailboxes", "forwards", "sites", "lists", "services"} {
@@ -113,8 +115,8 @@ func Collective(nodes int) string {
 			"cn", name, "userPassword", ssha(Password(name)))
 	}
 	b.entry("cn=admins,ou=services,"+BaseDN, "objectClass", "groupOfNames", "cn", "admins", "member", "cn=ada,ou=services,"+BaseDN)
-	for i := range nodes {
-		b.node(i)
+	for i, key := range hostKeys {
+		b.node(i, key)
 	}
 	for _, domain := range []string{"example.net", Domain} {
 		b.entry("rplanDomainName="+domain+",ou=domains,"+BaseDN, "objectClass", "rplanDomain", "rplanDomainName", domain)
@@ -146,10 +148,10 @@ func (b *ldif) entry(dn string, pairs ...string) {
 	b.WriteString("\n")
 }
 
-func (b *ldif) node(i int) {
+func (b *ldif) node(i int, hostKey string) {
 	name := nodeName(i)
 	pairs := []string{"objectClass", "rplanNode", "rplanNodeName", name, "rplanState", "up", "rplanRing", "0",
-		"rplanVpnAddress", nodeVPN(i).String(), "userPassword", ssha(Password(name))}
+		"rplanVpnAddress", nodeVPN(i).String(), "rplanSshKey", hostKey, "userPassword", ssha(Password(name))}
 	for _, addr := range nodePublic(i) {
 		pairs = append(pairs, "rplanPublicAddress", addr.String())
 	}

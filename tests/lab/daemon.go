@@ -13,13 +13,14 @@ type Daemon struct {
 	start   step
 }
 
-// The servers of a node.
+// The servers of a node. Connections that SSHD has let in are no part of it: they outlive it, as everywhere.
 var (
 	Slapd   = Daemon{"slapd", "/run/slapd/slapd.pid", (*Node).startSlapd}
 	Postfix = Daemon{"postfix", "/var/spool/postfix/pid/master.pid", (*Node).startPostfix}
 	Dovecot = Daemon{"dovecot", "/run/dovecot/master.pid", (*Node).startDovecot}
 	Apache  = Daemon{"apache2", "/run/apache2/apache2.pid", (*Node).startApache}
 	Knot    = Daemon{"knotd", "/run/knot/knot.pid", (*Node).startKnot}
+	SSHD    = Daemon{"sshd", "/run/sshd.pid", (*Node).startSSHD}
 )
 
 // PID is the process id, on the node, of the daemon's first process.

@@ -43,6 +43,9 @@ contact-domain = %q
 urls = ["ldapi:///"]
 base = %q
 
+[genmaps.ssh]
+command = "/usr/local/bin/rp-failover"
+
 [genmaps.dns]
 server  = "knot"
 contact = "hostmaster@%s"

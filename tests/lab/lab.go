@@ -1,6 +1,6 @@
 // Package lab starts a whole collective on one machine: N nodes, each a
 // machine of its own as far as its programs can tell (see Machine), with
-// Debian's slapd, Postfix, Dovecot, Apache and Knot, the files that contrib
+// Debian's slapd, Postfix, Dovecot, Apache, Knot and sshd, the files that contrib
 // ships at the places where they belong, and rp-genmaps' maps. A further
 // machine, the visitor, stands for the rest of the world.
 package lab
@@ -82,7 +82,7 @@ func Need(t testing.TB) {
 	t.Helper()
 	need.Root(t)
 	need.Netns(t)
-	need.Program(t, "nsenter", "slapd", "postfix", "dovecot", "apache2", "knotd", "mlmmj-receive", "dig")
+	need.Program(t, "nsenter", "slapd", "postfix", "dovecot", "apache2", "knotd", "mlmmj-receive", "dig", "sshd", "ssh", "ssh-keygen")
 }
 
 // Start is Up for a test: it skips where a lab cannot be, and ends the lab with the test.
@@ -172,9 +172,12 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.startWorld(ctx); err != nil {
 		return err
 	}
+	if err := l.take(ctx, (*Node).makeHostKey); err != nil { // all of them: the directory has them
+		return err
+	}
 	steps := []step{(*Node).installSlapd, (*Node).loadDirectory, (*Node).startSlapd}
 	if !l.config.DirectoryOnly {
-		steps = append(steps, (*Node).installMail, (*Node).installLists, (*Node).installWeb, (*Node).installDNS, (*Node).installPrograms)
+		steps = append(steps, (*Node).installMail, (*Node).installLists, (*Node).installWeb, (*Node).installDNS, (*Node).installSSH, (*Node).installPrograms)
 	}
 	if err := l.take(ctx, steps...); err != nil {
 		return err
@@ -182,7 +185,7 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.WaitReplicated(ctx); err != nil || l.config.DirectoryOnly {
 		return err
 	}
-	return l.take(ctx, (*Node).firstMaps, (*Node).startDovecot, (*Node).startPostfix, (*Node).startApache, (*Node).startKnot)
+	return l.take(ctx, (*Node).firstMaps, (*Node).startDovecot, (*Node).startPostfix, (*Node).startApache, (*Node).startKnot, (*Node).startSSHD)
 }
 
 // step is a part of the way to a running node.

@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 func TestNothingIsLeft(t *testing.T) {
 	need.Root(t)
 	need.Netns(t)
-	need.Program(t, "nsenter", "slapd")
+	need.Program(t, "nsenter", "slapd", "ssh-keygen")
 	for ending := range endings {
 		temp := t.TempDir()
 		cmd := exec.Command(os.Args[0])

@@ -84,11 +84,15 @@ func (n *Node) loadDirectory(ctx context.Context) error {
 	if n.lab.Provider() != n {
 		return nil
 	}
+	keys, err := n.lab.hostKeys()
+	if err != nil {
+		return err
+	}
 	groups, err := os.ReadFile(slapd.Contrib("groups.ldif"))
 	if err != nil {
 		return err
 	}
-	tree := Collective(len(n.lab.Nodes)) + string(groups) + "\n" + n.lab.config.LDIF
+	tree := Collective(keys) + string(groups) + "\n" + n.lab.config.LDIF
 	_, err = n.RunInput(ctx, tree, "setpriv", "--reuid=openldap", "--regid=openldap", "--init-groups",
 		"slapadd", "-q", "-w", "-f", "/etc/ldap/slapd.conf", "-b", BaseDN)
 	return err

@@ -10,7 +10,7 @@ import (
 func TestKilledServersStartAgain(t *testing.T) {
 	l, ctx := collective(t)
 	n := l.Node("n1")
-	for _, d := range []lab.Daemon{lab.Slapd, lab.Postfix, lab.Dovecot, lab.Apache, lab.Knot} {
+	for _, d := range []lab.Daemon{lab.Slapd, lab.Postfix, lab.Dovecot, lab.Apache, lab.Knot, lab.SSHD} {
 		if err := n.Kill(ctx, d); err != nil {
 			t.Fatalf("%s: %v", d.Name, err)
 		}

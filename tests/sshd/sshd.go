@@ -57,7 +57,7 @@ func Start(t testing.TB, config string, addresses ...string) *Server {
 	}
 	s := &Server{t: t, Dir: t.TempDir(), Port: freePort(t, addresses)}
 	s.HostKey = NewKey(t, filepath.Join(s.Dir, "host_key"), "ed25519")
-	base := "HostKey " + Seen + "/host_key\nPidFile none\nUsePAM no\nLogLevel DEBUG1\nPasswordAuthentication no\n" +
+	base := "HostKey " + Seen + "/host_key\nPidFile none\nUsePAM yes\nLogLevel DEBUG1\nPasswordAuthentication no\n" +
 		"AuthorizedKeysFile " + Seen + "/authorized_keys\n"
 	for _, address := range addresses {
 		base += fmt.Sprintf("ListenAddress %s:%d\n", address, s.Port)
