@@ -40,6 +40,7 @@ type change struct {
 	outcome  outcome
 	lock     sync.Mutex // of outcome
 	pause    time.Duration
+	waits    bool // for directories that are behind
 }
 
 // outcome is what a change did, as --json prints it.

@@ -127,6 +127,9 @@ func askAll(ctx context.Context, p peers, nodes []string, now func() time.Time) 
 	each(nodes, func(node string) {
 		before := now()
 		report, err := p.status(ctx, node)
+		if err == nil && report.Node != node {
+			err = diag.Config.Errorf("it says that it is node %q", report.Node).WithHint("node in its rplan.toml, or its rplanVpnAddress, is wrong")
+		}
 		a := answer{err: err}
 		if err == nil {
 			a.report, a.skew = report, skew(report.Time, before, now())
