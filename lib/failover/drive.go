@@ -59,17 +59,21 @@ func runPlan(ctx context.Context, env *app.Env, o Options, config *configuration
 
 // runChange is out, in, evict and admit.
 func runChange(ctx context.Context, env *app.Env, o Options, config *configuration) error {
-	held, err := locked(ctx, config)
-	if err != nil {
-		return err
+	if !o.DryRun {
+		held, err := locked(ctx, config)
+		if err != nil {
+			return err
+		}
+		defer held.Release()
 	}
-	defer held.Release()
 	c, err := newChange(ctx, env, o, config)
 	if err != nil {
 		return err
 	}
+	c.outcome = outcome{Silent: map[string]string{}, Left: map[string]int{}, Warnings: []string{}, Steps: []string{}, Checklist: []string{}, Queue: -1}
 	err = c.run(ctx)
 	if o.JSON && c.plan != nil {
+		c.outcome.Merged = c.journal.Merged
 		err = errors.Join(err, env.PrintJSON(&c.outcome))
 	}
 	return err
@@ -329,7 +333,7 @@ func (c *change) confirm(ctx context.Context) error {
 	if c.Yes || c.DryRun {
 		return nil
 	}
-	sure, err := c.env.Confirm(ctx, fmt.Sprintf("type the node's name to go on: "), c.Node)
+	sure, err := c.env.Confirm(ctx, "type the node's name to go on: ", c.Node)
 	if err == nil && !sure {
 		err = diag.Refused.Errorf("that is not %q; nothing was changed", c.Node)
 	}

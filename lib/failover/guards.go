@@ -116,11 +116,11 @@ func unreachable(f *facts) (against []string) {
 			if f.plan.Verb == "in" {
 				what = "serves its users now, and has their mail"
 			}
-			against = append(against, fmt.Sprintf("node %q, which %s, does not answer: %v", name, what, a.err))
+			against = append(against, fmt.Sprintf("node %q, which %s, does not answer: %s", name, what, brief(a.err)))
 		}
 	}
 	if a := f.answers[f.plan.Node]; f.plan.Verb == "out" && !f.plan.Lost && a.report == nil {
-		against = append(against, fmt.Sprintf("node %q does not answer, so nothing can be merged from it: %v; if it is gone, take it out with --lost", f.plan.Node, a.err))
+		against = append(against, fmt.Sprintf("node %q does not answer, so nothing can be merged from it: %s; if it is gone, take it out with --lost", f.plan.Node, brief(a.err)))
 	}
 	return against
 }
@@ -176,7 +176,7 @@ func checks(f *facts) (against []string) {
 	}
 	a := f.answers[f.plan.Node]
 	if a.report == nil {
-		return []string{fmt.Sprintf("node %q does not answer: %v", f.plan.Node, a.err)}
+		return []string{fmt.Sprintf("node %q does not answer: %s", f.plan.Node, brief(a.err))}
 	}
 	against = f.full(a.report)
 	for _, dir := range a.report.Unmounted {

@@ -29,7 +29,7 @@ type peers interface {
 const (
 	// statusTime is how long a node may take to say how it is. One that is
 	// gone without a trace costs this much.
-	statusTime = 15 * time.Second
+	statusTime = 10 * time.Second
 	mapsTime   = 5 * time.Minute
 	kickTime   = 5 * time.Minute
 	// syncTime is for a node whose every mailbox is read anew.

@@ -138,7 +138,7 @@ func newOverview(s *directory.Snapshot, answers map[string]answer, before, after
 			one.Divided = a.report.Directory.Divided(after)
 			one.Lag = a.report.Directory.Lag(before, now).Seconds()
 		} else if asked && a.err != nil {
-			one.Error = firstLine(a.err)
+			one.Error = brief(a.err)
 		}
 		v.Nodes = append(v.Nodes, one)
 	}
