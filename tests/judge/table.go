@@ -18,7 +18,7 @@ func Table(w io.Writer, verdicts ...*Verdict) error {
 		for _, found := range v.findings() {
 			fmt.Fprintf(t, "%d\t", len(found.all))
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%d of %d\t%.0f\t\n", v.Refused, v.Unavailable, v.Broken, v.PagesFailed, v.Pages, v.Seconds.Seconds())
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d of %d\t%.0f\t\n", v.Refused, v.Unavailable, v.Broken, v.PagesFailed, v.Pages, v.Took.Seconds())
 	}
 	return t.Flush()
 }

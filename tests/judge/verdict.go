@@ -28,7 +28,7 @@ type Verdict struct {
 	Counts
 	Accepted int           `json:"accepted"`
 	Acts     int           `json:"acts"`
-	Seconds  time.Duration `json:"nanoseconds"`
+	Took     time.Duration `json:"took"` // nanoseconds
 
 	Lost        []Finding `json:"lost"`        // accepted, not deleted, and not on the active side
 	Doubled     []Finding `json:"doubled"`     // once more than the user's own copies explain
@@ -44,7 +44,7 @@ func Judge(l *Ledger, boxes map[string]Sides) *Verdict {
 	v := &Verdict{Counts: l.Counts()}
 	events := l.Events()
 	if len(events) > 0 {
-		v.Seconds = time.Since(events[0].At)
+		v.Took = time.Since(events[0].At)
 	}
 	for _, e := range events {
 		if e.Act == Accepted && !e.Maybe {
