@@ -69,6 +69,7 @@ func (w *Writer) find(ctx context.Context, srv *server) (*provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	next.password = w.password
 	if s, err = w.connect(ctx, next); err != nil {
 		return nil, err
 	}

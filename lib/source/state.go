@@ -18,6 +18,7 @@ import (
 type Writer struct {
 	servers  []*server
 	settings Settings
+	password []byte
 	plan     *plan
 }
 
@@ -38,19 +39,19 @@ type Change struct {
 }
 
 // NewWriter takes the settings of [directory], of which URLs, BindDN and
-// PasswordFile are those for writing.
-func NewWriter(s Settings) (*Writer, error) {
+// PasswordFile are those for writing; or the password, where somebody typed it.
+func NewWriter(s Settings, password []byte) (*Writer, error) {
 	for _, kind := range []directory.Kind{directory.KindDomain, directory.KindMailbox, directory.KindForward, directory.KindSite, directory.KindList} {
 		s.mapping(kind).Filter = ""
 	}
-	w := &Writer{settings: s}
+	w := &Writer{settings: s, password: password}
 	for _, u := range s.URLs {
 		if strings.HasPrefix(u, "ldif:") {
 			return nil, diag.Config.Errorf("%q is a file: states of nodes are written to a server only", u).
 				WithHint("write-urls in [failover] names the provider; in an LDIF file, edit the line of the state")
 		}
 	}
-	src, err := New(s)
+	src, err := newSource(s)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,9 @@ func NewWriter(s Settings) (*Writer, error) {
 	}
 	w.plan = src.plan
 	for _, p := range src.places {
-		w.servers = append(w.servers, p.(*server))
+		srv := p.(*server)
+		srv.password = password
+		w.servers = append(w.servers, srv)
 	}
 	return w, nil
 }

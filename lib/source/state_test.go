@@ -46,7 +46,7 @@ func writer(t *testing.T, url, dn string) *Writer {
 	if dn != "" {
 		s.BindDN, s.PasswordFile = dn, write(t, "password", pass)
 	}
-	w, err := NewWriter(s)
+	w, err := NewWriter(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestReplicaSendsOn(t *testing.T) {
 		}
 	}
 	if os.Geteuid() == 0 {
-		w, err := NewWriter(set)
+		w, err := NewWriter(set, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,8 @@ func TestReplicaSendsOn(t *testing.T) {
 		}
 	}
 	set.BindDN, set.PasswordFile = ada, write(t, "password", pass)
-	w, err := NewWriter(set)
+	set.PasswordFile = "" // typed
+	w, err := NewWriter(set, []byte(pass))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestWriteThroughTheMapping(t *testing.T) {
 	set.BindDN, set.PasswordFile = s.RootDN, write(t, "password", s.RootPassword)
 	set.Node.Attributes["state"], set.Node.Attributes["since"], set.Node.Attributes["by"] = "rplanClass", "", "description"
 	set.Node.Values["state"] = map[string]string{"large": "up", "small": "out"}
-	w, err := NewWriter(set)
+	w, err := NewWriter(set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +275,7 @@ func TestWriteThroughTheMapping(t *testing.T) {
 }
 
 func TestWriterRefused(t *testing.T) {
-	if _, err := NewWriter(settings("ldif:/x")); diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), "written to a server only") {
+	if _, err := NewWriter(settings("ldif:/x"), nil); diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), "written to a server only") {
 		t.Errorf("an LDIF file: %v", err)
 	}
 	w := writer(t, "ldapi://%2Fno%2Fsuch", "")
