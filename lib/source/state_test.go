@@ -278,6 +278,26 @@ func TestWriterRefused(t *testing.T) {
 	if _, err := NewWriter(settings("ldif:/x"), nil); diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), "written to a server only") {
 		t.Errorf("an LDIF file: %v", err)
 	}
+	for url, want := range map[string]string{"http://x": `failover.write-urls: "http://x" is no URL`, "ldap://10.0.0.1": "failover.admin-dn: there is no password"} {
+		set := settings(url)
+		set.BindDN, set.StartTLS = ada, false
+		if _, err := NewWriter(set, nil); url != "http://x" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: %v, want %s", url, err, want)
+		}
+		if _, err := NewWriter(set, []byte(pass)); diag.KindOf(err) != diag.Config || !strings.HasPrefix(err.Error(), "failover.write-urls: ") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	s := runProvider(t, nil)
+	set := settings(s.LDAPI())
+	set.BindDN = ada
+	wrong, err := NewWriter(set, []byte("not it"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := wrong.States(context.Background()); diag.KindOf(err) != diag.Config || diag.HintOf(err) != "check admin-dn in [failover] and its password" {
+		t.Errorf("a wrong password: %v, hint %q", err, diag.HintOf(err))
+	}
 	w := writer(t, "ldapi://%2Fno%2Fsuch", "")
 	if _, _, err := w.States(context.Background()); diag.KindOf(err) != diag.TryAgain {
 		t.Errorf("no server: %v", err)
