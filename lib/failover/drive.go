@@ -35,7 +35,7 @@ func runAdmit(ctx context.Context, env *app.Env, o Options, c *configuration) er
 // runPlan shows what a change would do, and does nothing.
 func runPlan(ctx context.Context, env *app.Env, o Options, config *configuration) error {
 	o.Verb = o.Args[0]
-	c, err := newChange(ctx, env, o, config)
+	c, err := newPlanned(ctx, env, o, config)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,15 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 		}
 		defer held.Release()
 	}
-	c, err := newChange(ctx, env, o, config)
+	store, err := newStore(ctx, env, config)
+	if err != nil {
+		return err
+	}
+	read, err := readAll(ctx, env, config)
+	if err != nil {
+		return err
+	}
+	c, err := newChange(env, o, config, store, read)
 	if err != nil {
 		return err
 	}
@@ -78,8 +86,29 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 	return err
 }
 
-// newChange reads all that is known before the other nodes are asked.
-func newChange(ctx context.Context, env *app.Env, o Options, config *configuration) (*change, error) {
+// newPlanned is a change that is only planned: where the provider does not let
+// itself be asked, this node's copy says how things are.
+func newPlanned(ctx context.Context, env *app.Env, o Options, config *configuration) (*change, error) {
+	read, err := readAll(ctx, env, config)
+	if err != nil {
+		return nil, err
+	}
+	var store stateStore = copied{read}
+	if f := &config.failover; f.AdminDN == "" || f.AdminPasswordFile != "" { // else somebody would have to type it
+		provider, err := newStore(ctx, env, config)
+		if err == nil {
+			_, _, err = provider.States(ctx)
+		}
+		if store = provider; err != nil {
+			store = copied{read}
+			fmt.Fprintf(env.Stderr, "note: by this node's copy of the directory, as %v\n", err)
+		}
+	}
+	return newChange(env, o, config, store, read)
+}
+
+// newChange puts together what a change needs before the other nodes are asked.
+func newChange(env *app.Env, o Options, config *configuration, store stateStore, read *source.Result) (*change, error) {
 	o.Node = strings.ToLower(o.Node)
 	o.Lost = o.Lost || o.Verb == "evict"
 	if o.Wait <= 0 {
@@ -92,23 +121,29 @@ func newChange(ctx context.Context, env *app.Env, o Options, config *configurati
 	if err != nil {
 		return nil, err
 	}
-	store, err := newStore(ctx, env, config)
-	if err != nil {
-		return nil, err
+	return &change{
+		Options: o, env: env, config: config, self: self, store: store, snapshot: read.Snapshot, hooks: hookDir(config.failover.Hooks),
+		peers: newPeers(env, o, config, self, read.Snapshot), pause: 200 * time.Millisecond,
+	}, nil
+}
+
+// copied are the states as this node's copy of the directory has them.
+type copied struct{ *source.Result }
+
+func (c copied) States(context.Context) ([]source.NodeState, source.Version, error) {
+	var states []source.NodeState
+	for _, n := range c.Snapshot.Nodes {
+		states = append(states, source.NodeState{Node: n})
 	}
-	snapshot, err := readAll(ctx, env, config)
-	if err != nil {
-		return nil, err
-	}
-	c := &change{
-		Options: o, env: env, config: config, self: self, store: store, snapshot: snapshot, hooks: hookDir(config.failover.Hooks),
-		peers: newPeers(env, o, config, self, snapshot), pause: 200 * time.Millisecond,
-	}
-	return c, nil
+	return states, c.Version, nil
+}
+
+func (copied) Write(context.Context, source.NodeState, source.Change) (source.Version, error) {
+	return "", diag.Failed.Errorf("a copy of the directory takes no writes")
 }
 
 // readAll reads this node's copy of the whole directory.
-func readAll(ctx context.Context, env *app.Env, config *configuration) (*directory.Snapshot, error) {
+func readAll(ctx context.Context, env *app.Env, config *configuration) (*source.Result, error) {
 	src, err := source.New(config.directory)
 	if err != nil {
 		return nil, err
@@ -117,10 +152,7 @@ func readAll(ctx context.Context, env *app.Env, config *configuration) (*directo
 	src.OnProgress = func(done int) { progress.Show(done, 0) }
 	result, err := src.Read(ctx, config.network)
 	progress.Done()
-	if err != nil {
-		return nil, err
-	}
-	return result.Snapshot, nil
+	return result, err
 }
 
 // newStore is the provider as the admin may write to it.

@@ -89,7 +89,8 @@ func TestLost(t *testing.T) {
 	if n := w.state("n2"); n.State != directory.Out {
 		t.Errorf("node is %+v", n)
 	}
-	if w.out.String() != "5 messages were recovered from second copies\n" {
+	if want := "5 messages were recovered from second copies\n1 mailbox keeps one copy of new mail only (delivery one): " +
+		"what was not merged before is on the disk of node n2,\nand comes back with it\n"; w.out.String() != want {
 		t.Errorf("it says %q", &w.out)
 	}
 	w.fault = nil
@@ -326,4 +327,37 @@ func TestTwoAdminsRace(t *testing.T) {
 		t.Error("nobody ever wins")
 	}
 	t.Logf("in %d of 20 rounds one node was taken out", taken)
+}
+
+// A failover is one write to the directory, by the provider's own log, however many users there are.
+func TestWrites(t *testing.T) {
+	w := newWorld(t)
+	logged := func() int {
+		dns, err := w.slapd.Writes()
+		must(t, err)
+		return len(dns)
+	}
+	for _, c := range []struct {
+		o    Options
+		want int
+	}{
+		{Options{Verb: "out", Args: []string{"n2"}, Lost: true}, 1},
+		{Options{Verb: "in", Args: []string{"n2"}}, 2},
+		{Options{Verb: "out", Args: []string{"n2"}}, 2},
+		{Options{Verb: "evict", Args: []string{"n2"}}, 1},
+		{Options{Verb: "admit", Args: []string{"n2"}}, 1},
+		{Options{Verb: "out", Args: []string{"n3"}}, 0}, // refused
+		{Options{Verb: "out", Args: []string{"n1"}, DryRun: true, Insist: Guards}, 0},
+	} {
+		before := logged()
+		if c.o.Yes = true; c.want > 0 {
+			c.o.Insist = []string{"flip-flop"}
+		}
+		if err := w.do(c.o); c.want > 0 {
+			must(t, err)
+		}
+		if n := logged() - before; n != c.want {
+			t.Errorf("%s %s: %d writes, want %d", c.o.Verb, c.o.Args[0], n, c.want)
+		}
+	}
 }

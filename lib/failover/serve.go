@@ -47,9 +47,11 @@ type asked struct {
 	stdout io.Writer
 }
 
-// questions are all that serve answers. Package merge has stamps, mail and
-// dsync.
+// questions are all that serve answers.
 var questions map[string]question
+
+// answerMerge answers those that a merge puts, which are package merge's.
+var answerMerge = func(_ *server, _ context.Context, q asked) error { return notBuilt(q.verb) }
 
 func init() {
 	questions = map[string]question{
@@ -57,6 +59,9 @@ func init() {
 		"maps":   {0, (*server).answerMaps},
 		"kick":   {0, (*server).answerKick},
 		"sync":   {1, (*server).answerSync},
+		"stamps": {0, answerMerge},
+		"mail":   {0, answerMerge},
+		"dsync":  {1, answerMerge},
 	}
 }
 
