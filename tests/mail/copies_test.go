@@ -283,7 +283,7 @@ func TestCopiesAreOutOfSight(t *testing.T) {
 	if all := fetch(n2conf, "*"); strings.Contains(all, id) {
 		t.Errorf("the copy is among alice's mail on n2: %s", all)
 	}
-	if copies := fetch(n2conf, "copies/*"); !strings.Contains(copies, `{"mailbox":"copies/INBOX","hdr.x-rplan-id":"`+id+`"}`) {
+	if copies := fetch(n2conf, "rplan-copies/*"); !strings.Contains(copies, `{"mailbox":"rplan-copies/INBOX","hdr.x-rplan-id":"`+id+`"}`) {
 		t.Errorf("the copies on n2 are %s", copies)
 	}
 	c := imapTo(t, client, imaps)
@@ -295,7 +295,7 @@ func TestCopiesAreOutOfSight(t *testing.T) {
 			t.Errorf("%s shows %s", line, got)
 		}
 	}
-	if got := c.do(t, "STATUS copies/INBOX (MESSAGES)"); !strings.HasPrefix(got[len(got)-1], "a NO") {
+	if got := c.do(t, "STATUS rplan-copies/INBOX (MESSAGES)"); !strings.HasPrefix(got[len(got)-1], "a NO") {
 		t.Errorf("copies can be opened: %q", got)
 	}
 }
@@ -327,8 +327,8 @@ func TestDeletedMailIsRemembered(t *testing.T) {
 			t.Fatalf("%s: %q", line, got)
 		}
 	}
-	out, err := output("doveadm", "-f", "json", "fetch", "-u", user, "mailbox hdr.subject", "mailbox", "deleted/*", "all")
-	if want := `[{"mailbox":"deleted/INBOX","hdr.subject":"is-deleted"}]`; err != nil || strings.TrimSpace(out) != want {
+	out, err := output("doveadm", "-f", "json", "fetch", "-u", user, "mailbox hdr.subject", "mailbox", "rplan-deleted/*", "all")
+	if want := `[{"mailbox":"rplan-deleted/INBOX","hdr.subject":"is-deleted"}]`; err != nil || strings.TrimSpace(out) != want {
 		t.Errorf("deleted are %s%v, want %s", out, err, want)
 	}
 	out, err = output("doveadm", "-f", "json", "fetch", "-u", user, "mailbox hdr.subject", "mailbox", "*", "all")
