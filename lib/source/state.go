@@ -40,9 +40,7 @@ type Change struct {
 // NewWriter takes the settings of [directory], of which URLs, BindDN and
 // PasswordFile are those for writing.
 func NewWriter(s Settings) (*Writer, error) {
-	for _, kind := range []directory.Kind{directory.KindDomain, directory.KindMailbox, directory.KindForward, directory.KindSite, directory.KindList} {
-		s.mapping(kind).Filter = ""
-	}
+	s = s.OfNodes()
 	w := &Writer{settings: s}
 	for _, u := range s.URLs {
 		if strings.HasPrefix(u, "ldif:") {
