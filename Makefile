@@ -16,7 +16,7 @@ BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAG
 # Pinned, so that what lint says does not depend on the day.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
 
-.PHONY: all demo test lint bench fuzz lab install clean packages
+.PHONY: all demo test soak lint bench fuzz lab install clean packages
 
 all: $(COMMANDS:%=bin/%)
 
@@ -35,6 +35,13 @@ test: packages all
 	@mkdir -p build && rm -f build/skipped
 	RPLAN_SKIPPED=$(CURDIR)/build/skipped $(GO) test -tags $(TAGS) -count 1 -p 1 -timeout 40m ./...
 	@! [ -e build/skipped ] || { echo 'skipped, for want of something:'; sort -u build/skipped; }
+
+# The long scenarios of tests/failover, again and again with other seeds; RPLAN_SEED=N repeats one.
+MINUTES ?= 30
+soak: packages all
+	@mkdir -p build
+	RPLAN_SOAK=$(MINUTES) RPLAN_VERDICTS=$(CURDIR)/build/verdicts.json $(GO) test -tags $(TAGS) -count 1 -v -run TestSoak \
+		-timeout $$(($(MINUTES) + 60))m ./tests/failover
 
 lint: packages
 	test -z "$$(gofmt -l cmd lib tests contrib)" || { gofmt -d cmd lib tests contrib; exit 1; }

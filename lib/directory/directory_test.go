@@ -102,6 +102,34 @@ func TestActiveIsTheFirstThatServes(t *testing.T) {
 	}
 }
 
+func TestStandbyIsTheNextThatServes(t *testing.T) {
+	p := &Placement{Name: "n1_n2_n3", Nodes: []string{"n1", "n2", "n3"}}
+	for _, c := range []struct {
+		n1, n2, n3 State
+		want       string
+	}{
+		{Up, Up, Up, "n2"}, {Draining, Up, Up, "n2"}, {Up, Draining, Up, "n2"}, {Up, Out, Up, "n3"}, {Up, Returning, Draining, "n3"},
+		{Out, Up, Up, "n3"}, {Returning, Up, Up, "n3"}, {Evicted, Up, Out, ""}, {Up, Out, Out, ""}, {Out, Out, Up, ""}, {Out, Out, Out, ""},
+	} {
+		states := map[string]State{"n1": c.n1, "n2": c.n2, "n3": c.n3}
+		got := p.Standby(func(n string) (State, bool) { st, ok := states[n]; return st, ok })
+		if got != c.want {
+			t.Errorf("n1 %s, n2 %s, n3 %s: standby %q, want %q", c.n1, c.n2, c.n3, got, c.want)
+		}
+	}
+	if got := p.Standby(func(n string) (State, bool) { return Up, n != "n2" }); got != "n3" {
+		t.Errorf("an unknown node is not passed over: standby %q", got)
+	}
+	s := Snapshot{Nodes: []Node{{Name: "n1"}, {Name: "n2"}}}
+	if n := s.StandbyNode(p); n == nil || n.Name != "n2" {
+		t.Errorf("the standby is %v", n)
+	}
+	s.Nodes[1].State = Out
+	if n := s.StandbyNode(p); n != nil {
+		t.Errorf("the standby is %v, want none", n)
+	}
+}
+
 func TestLiveFallsBack(t *testing.T) {
 	for states, want := range map[string]string{
 		"up up": "n1 n2", "up out": "n1", "draining up": "n2", "draining out": "n1", "out returning": "n1 n2", "out evicted": "n1", "evicted evicted": "",

@@ -30,6 +30,12 @@ type burden struct {
 // states says which state a node is in.
 type states func(node string) (directory.State, bool)
 
+// serves says whether a node serves its users.
+func (s states) serves(node string) bool {
+	state, known := s(node)
+	return known && state.Serves()
+}
+
 // with is states in which one node has another.
 func (s states) with(node string, state directory.State) states {
 	return func(name string) (directory.State, bool) {
@@ -102,12 +108,12 @@ func (u *usage) burdens(of states) map[string]*burden {
 		l := &u.lists[i]
 		at(l.Node).Primary.Lists++
 		active := ""
-		if state, known := of(l.Node); known && state.Serves() {
+		if of.serves(l.Node) {
 			active = l.Node
 		}
 		at(active).Active.Lists++
 		for _, name := range l.Candidates {
-			if state, known := of(name); known && state.Serves() && name != l.Node {
+			if of.serves(name) && name != l.Node {
 				at(name).Standby.Lists++
 			}
 		}

@@ -40,6 +40,8 @@ type change struct {
 	outcome  outcome
 	lock     sync.Mutex // of outcome
 	pause    time.Duration
+	waits    bool // for directories that are behind
+	reached  bool // the node that is said to be lost
 }
 
 // outcome is what a change did, as --json prints it.

@@ -22,6 +22,9 @@ func (c *change) conclude() error {
 	for _, node := range slices.Sorted(maps.Keys(o.Silent)) {
 		left = append(left, fmt.Sprintf("node %q has not published maps made from the new state: %s", node, o.Silent[node]))
 	}
+	for _, node := range slices.Sorted(maps.Keys(o.Left)) {
+		left = append(left, fmt.Sprintf("%s on node %q not merged yet", verbFor(o.Left[node], "mailbox", "is", "are"), node))
+	}
 	if len(o.Warnings) > 0 {
 		left = append(left, plural(len(o.Warnings), "warning")+" above")
 	}
@@ -48,9 +51,6 @@ func (c *change) words() string {
 		all += "\n"
 	case c.Lost && merged.Adopted > 0:
 		all = fmt.Sprintf("%s recovered from second copies\n", verbFor(merged.Adopted, "message", "was", "were"))
-	}
-	for _, node := range slices.Sorted(maps.Keys(o.Left)) {
-		all += fmt.Sprintf("%s on node %s not merged yet\n", verbFor(o.Left[node], "mailbox", "is", "are"), node)
 	}
 	if o.Queue > 0 {
 		all += fmt.Sprintf("%s in the queue of node %s; leave its Postfix running until they have left\n", verbFor(o.Queue, "message", "is", "are"), c.Node)

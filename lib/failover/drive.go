@@ -59,17 +59,21 @@ func runPlan(ctx context.Context, env *app.Env, o Options, config *configuration
 
 // runChange is out, in, evict and admit.
 func runChange(ctx context.Context, env *app.Env, o Options, config *configuration) error {
-	held, err := locked(ctx, config)
-	if err != nil {
-		return err
+	if !o.DryRun {
+		held, err := locked(ctx, config)
+		if err != nil {
+			return err
+		}
+		defer held.Release()
 	}
-	defer held.Release()
 	c, err := newChange(ctx, env, o, config)
 	if err != nil {
 		return err
 	}
+	c.outcome = outcome{Silent: map[string]string{}, Left: map[string]int{}, Warnings: []string{}, Steps: []string{}, Checklist: []string{}, Queue: -1}
 	err = c.run(ctx)
 	if o.JSON && c.plan != nil {
+		c.outcome.Merged = c.journal.Merged
 		err = errors.Join(err, env.PrintJSON(&c.outcome))
 	}
 	return err
@@ -236,6 +240,9 @@ func (c *change) weigh(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if c.waits {
+		c.catchUp(ctx, answers, before)
+	}
 	states, after, err := c.store.States(ctx)
 	if err != nil {
 		return err
@@ -258,8 +265,42 @@ func (c *change) weigh(ctx context.Context) error {
 	return nil
 }
 
+// catchUp waits for the directories of who has to follow the change. A lag
+// can be measured in no other way: it is what was there when one asked, and
+// has not arrived since.
+func (c *change) catchUp(ctx context.Context, answers map[string]answer, version source.Version) {
+	names := c.plan.carriers()
+	if c.plan.to.Serves() {
+		names = append(names, c.Node)
+	}
+	until := time.Now().Add(c.config.failover.MaxLag)
+	for pause := c.pause; ; pause = min(2*pause, 2*time.Second) {
+		late := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			r := answers[name].report
+			return r == nil || r.Directory == "" || !r.Directory.Older(version) || r.Directory.Lag(version, c.env.Now()) > c.config.failover.MaxLag
+		})
+		if len(late) == 0 {
+			return
+		}
+		if time.Now().After(until) || ctx.Err() != nil {
+			for _, name := range late {
+				a := answers[name]
+				a.behind = true
+				answers[name] = a
+			}
+			return
+		}
+		c.detail("the directory of %s is behind; waiting for it", some(late))
+		sleep(ctx, pause)
+		for name, a := range askAll(ctx, c.peers, late, c.env.Now) {
+			answers[name] = a
+		}
+	}
+}
+
 // run is the whole of a change.
 func (c *change) run(ctx context.Context) error {
+	c.waits = !c.Lost && c.Verb != "admit"
 	if done, err := c.already(); done || err != nil {
 		return err
 	}
@@ -292,7 +333,7 @@ func (c *change) confirm(ctx context.Context) error {
 	if c.Yes || c.DryRun {
 		return nil
 	}
-	sure, err := c.env.Confirm(ctx, fmt.Sprintf("type the node's name to go on: "), c.Node)
+	sure, err := c.env.Confirm(ctx, "type the node's name to go on: ", c.Node)
 	if err == nil && !sure {
 		err = diag.Refused.Errorf("that is not %q; nothing was changed", c.Node)
 	}

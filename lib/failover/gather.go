@@ -155,10 +155,14 @@ func exitKind(err error) diag.Kind {
 	return diag.KindOf(err)
 }
 
-// firstLine is the beginning of an error, for a place where there is room for no more.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+// brief is an error in one line, for a place where there is room for no more.
+func brief(err error) string {
+	const most = 400
+	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }
 
 // age is how long ago something was, by the node's own clock; -1 if never.

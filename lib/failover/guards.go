@@ -29,6 +29,7 @@ type answer struct {
 	report *NodeReport
 	err    error
 	skew   time.Duration // its clock against this node's, at least
+	behind bool          // its directory did not catch up while it was waited for
 }
 
 // refusal is what a guard has against a change.
@@ -76,7 +77,7 @@ func lastNode(f *facts) (against []string) {
 		for _, m := range f.plan.Unserved {
 			names = append(names, m.Placement)
 		}
-		against = append(against, fmt.Sprintf("no node would serve %s (%s %s)", c, plural(len(names), "placement"), some(names)))
+		against = append(against, fmt.Sprintf("no node would serve %s (%s %s)", c, word(len(names), "placement"), some(names)))
 	}
 	if len(f.plan.Roles) > 0 {
 		against = append(against, fmt.Sprintf("no other node that serves has the %s %s", word(len(f.plan.Roles), "role"), strings.Join(f.plan.Roles, ", ")))
@@ -115,11 +116,11 @@ func unreachable(f *facts) (against []string) {
 			if f.plan.Verb == "in" {
 				what = "serves its users now, and has their mail"
 			}
-			against = append(against, fmt.Sprintf("node %q, which %s, does not answer: %v", name, what, a.err))
+			against = append(against, fmt.Sprintf("node %q, which %s, does not answer: %s", name, what, brief(a.err)))
 		}
 	}
 	if a := f.answers[f.plan.Node]; f.plan.Verb == "out" && !f.plan.Lost && a.report == nil {
-		against = append(against, fmt.Sprintf("node %q does not answer, so nothing can be merged from it: %v; if it is gone, take it out with --lost", f.plan.Node, a.err))
+		against = append(against, fmt.Sprintf("node %q does not answer, so nothing can be merged from it: %s; if it is gone, take it out with --lost", f.plan.Node, brief(a.err)))
 	}
 	return against
 }
@@ -142,6 +143,8 @@ func replicas(f *facts) (against []string) {
 			against = append(against, fmt.Sprintf("the directory of node %q does not say what it has: it is down, or not yet complete", name))
 		case r.Directory.Divided(f.after):
 			against = append(against, fmt.Sprintf("the directory of node %q has what the provider has not: the two are divided (%s; %s)", name, r.Directory, f.after))
+		case f.answers[name].behind:
+			against = append(against, fmt.Sprintf("the directory of node %q was waited for for %s, and still lacks what was written %s ago", name, ago(f.settings.MaxLag), ago(lag)))
 		case lag > f.settings.MaxLag:
 			against = append(against, fmt.Sprintf("the directory of node %q lacks what was written %s ago", name, ago(lag)))
 		}
@@ -173,7 +176,7 @@ func checks(f *facts) (against []string) {
 	}
 	a := f.answers[f.plan.Node]
 	if a.report == nil {
-		return []string{fmt.Sprintf("node %q does not answer: %v", f.plan.Node, a.err)}
+		return []string{fmt.Sprintf("node %q does not answer: %s", f.plan.Node, brief(a.err))}
 	}
 	against = f.full(a.report)
 	for _, dir := range a.report.Unmounted {

@@ -29,7 +29,7 @@ type peers interface {
 const (
 	// statusTime is how long a node may take to say how it is. One that is
 	// gone without a trace costs this much.
-	statusTime = 15 * time.Second
+	statusTime = 10 * time.Second
 	mapsTime   = 5 * time.Minute
 	kickTime   = 5 * time.Minute
 	// syncTime is for a node whose every mailbox is read anew.
@@ -127,6 +127,9 @@ func askAll(ctx context.Context, p peers, nodes []string, now func() time.Time) 
 	each(nodes, func(node string) {
 		before := now()
 		report, err := p.status(ctx, node)
+		if err == nil && report.Node != node {
+			err = diag.Config.Errorf("it says that it is node %q", report.Node).WithHint("node in its rplan.toml, or its rplanVpnAddress, is wrong")
+		}
 		a := answer{err: err}
 		if err == nil {
 			a.report, a.skew = report, skew(report.Time, before, now())

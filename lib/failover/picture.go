@@ -82,7 +82,8 @@ type part struct {
 	sign string
 }
 
-// wrapped is text in lines that fit, those after the first further in.
+// wrapped is text in lines that fit, the first behind a word of its own or
+// nothing, and the others further in.
 func wrapped(indent, text string) string {
 	var b strings.Builder
 	line := indent
@@ -92,7 +93,7 @@ func wrapped(indent, text string) string {
 			line += w
 		case len(line)+1+len(w) >= columns:
 			b.WriteString(line + "\n")
-			line = indent + "  " + w
+			line = strings.Repeat(" ", max(2, len(indent))) + w
 		default:
 			line += " " + w
 		}

@@ -85,7 +85,7 @@ func newPlan(verb, node string, lost bool, s *directory.Snapshot, of states) *pl
 	}
 	p.addCarriers(u, before, after)
 	p.partners = p.carriers()
-	if p.to.Serves() {
+	if p.to.Serves() && !before.serves(node) {
 		p.addPartners(u, before)
 	}
 	if !p.to.Serves() {

@@ -68,6 +68,18 @@ type SyncReport struct {
 	Left      int `json:"left"` // that are not equal yet
 }
 
+// sum counts what was done elsewhere at the same time.
+func (r *SyncReport) sum(more SyncReport) {
+	r.Mailboxes += more.Mailboxes
+	r.Merged += more.Merged
+	r.Repaired += more.Repaired
+	r.Adopted += more.Adopted
+	r.Failed += more.Failed
+	r.Busy += more.Busy
+	r.Skipped += more.Skipped
+	r.Left += more.Left
+}
+
 // add counts what further passes did; of what is left, the last says it.
 func (r *SyncReport) add(more SyncReport) {
 	r.Merged += more.Merged

@@ -101,6 +101,9 @@ func (c *change) settle(ctx context.Context, nodes []string, maybe string, pairs
 	if err := c.publish(ctx, nodes, maybe); err != nil {
 		return err
 	}
+	if c.reached {
+		nodes = append(nodes, maybe)
+	}
 	if err := c.kick(ctx, nodes); err != nil {
 		return err
 	}

@@ -171,7 +171,7 @@ func (s *server) answerMaps(ctx context.Context, q asked) error {
 	})
 	r := s.report(ctx)
 	if kind := exitKind(err); err != nil && kind != diag.Partial {
-		r.Maps.Error = firstLine(err)
+		r.Maps.Error = brief(err)
 	}
 	return json.NewEncoder(q.stdout).Encode(r)
 }

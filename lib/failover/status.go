@@ -49,6 +49,9 @@ const (
 // staleMaps is how old maps are that cron should have looked at long ago.
 const staleMaps = 10 * time.Minute
 
+// staleMerge is how long a mailbox may wait to be merged, as cron does it every two minutes.
+const staleMerge = 30 * time.Minute
+
 // runStatus shows how things are. Its exit code is for monitoring: 3 where
 // something is amiss but all are served.
 func runStatus(ctx context.Context, env *app.Env, o Options, c *configuration) error {
@@ -135,7 +138,7 @@ func newOverview(s *directory.Snapshot, answers map[string]answer, before, after
 			one.Divided = a.report.Directory.Divided(after)
 			one.Lag = a.report.Directory.Lag(before, now).Seconds()
 		} else if asked && a.err != nil {
-			one.Error = firstLine(a.err)
+			one.Error = brief(a.err)
 		}
 		v.Nodes = append(v.Nodes, one)
 	}
@@ -156,14 +159,18 @@ func (v *overview) amiss(verdict, format string, args ...any) {
 
 // judge says what is not as it should be, the worst first.
 func (v *overview) judge(s *directory.Snapshot, settings *Settings) {
-	if !v.Unserved.none() {
-		v.amiss(failing, "no node serves %s", v.Unserved)
+	lists := v.Unserved.Lists
+	if users := (counts{Mailboxes: v.Unserved.Mailboxes, Sites: v.Unserved.Sites}); !users.none() {
+		v.amiss(failing, "no node serves %s", users)
 	}
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if n.State == directory.Up.String() && n.Error != "" {
 			v.amiss(failing, "node %s is up and does not answer: %s", n.Name, n.Error)
 		}
+	}
+	if lists > 0 {
+		v.amiss(degraded, "%s until rp-listmove moves %s: the node that has %[2]s does not serve", verbFor(lists, "list", "rests", "rest"), itThem(lists))
 	}
 	if !v.Alone.none() {
 		v.amiss(degraded, "no second node is ready to serve %s", v.Alone)
@@ -202,7 +209,7 @@ func (v *overview) judgeNode(n *nodeStatus, settings *Settings) {
 		v.amiss(degraded, "the directory of node %s lacks what was written %s ago", n.Name, ago(seconds(n.Lag)))
 	}
 	if age := r.age(r.Maps.At); age < 0 || age > staleMaps {
-		v.amiss(degraded, "the maps of node %s: %s", n.Name, mapsAge(r))
+		v.amiss(degraded, "the maps of node %s are %s: rp-genmaps does not run there, or fails", n.Name, mapsAge(r))
 	}
 	if clock := seconds(n.Clock).Abs(); clock > settings.MaxClock {
 		v.amiss(degraded, "the clock of node %s is off by %s", n.Name, ago(clock))
@@ -215,8 +222,14 @@ func (v *overview) judgeNode(n *nodeStatus, settings *Settings) {
 			v.amiss(degraded, "the disk of %s on node %s has %s left, %.1f%%", d.Path, n.Name, bytesLeft(d.Free), d.free())
 		}
 	}
-	if r.Sync != nil && r.Sync.Failed > 0 {
+	if r.Sync == nil {
+		return
+	}
+	if r.Sync.Failed > 0 {
 		v.amiss(degraded, "node %s cannot merge %s", n.Name, plural(r.Sync.Failed, "mailbox"))
+	}
+	if waited := max(seconds(r.Sync.OldestUnmerged), r.age(r.Sync.At)); waited > staleMerge {
+		v.amiss(degraded, "on node %s mailboxes have not been merged for %s", n.Name, ago(waited))
 	}
 }
 
@@ -236,5 +249,5 @@ func mapsAge(r *NodeReport) string {
 	if age := r.age(r.Maps.At); age >= 0 {
 		return ago(age) + " old"
 	}
-	return "never made"
+	return "not made"
 }

@@ -26,14 +26,14 @@ func (v *overview) text() string {
 
 // carries is the picture: # is a mailbox's active copy, - its second one.
 func (v *overview) carries() string {
-	const most = 30
+	const most = 20
 	whole := 1
 	for _, n := range v.Nodes {
 		whole = max(whole, n.Active.Mailboxes+n.Standby.Mailboxes)
 	}
-	rows := [][]string{{"", "node", "state", "mailboxes: # active, - second", "active", "second", "sites", "lists"}}
+	rows := [][]string{{"", "node", "state", "# active, - second", "active", "second", "sites", "lists"}}
 	for _, n := range v.Nodes {
-		rows = append(rows, []string{v.mark(&n), n.Name, n.State,
+		rows = append(rows, []string{v.mark(&n), clip(n.Name, 12), n.State,
 			bar(most, whole, part{n.Active.Mailboxes, "#"}, part{n.Standby.Mailboxes, "-"}),
 			fmt.Sprint(n.Active.Mailboxes), fmt.Sprint(n.Standby.Mailboxes), fmt.Sprint(n.Active.Sites), fmt.Sprint(n.Active.Lists)})
 	}
@@ -63,7 +63,7 @@ func (v *overview) health() string {
 			}
 			continue
 		}
-		rows = append(rows, []string{"", n.Name, n.directory(), mapsAge(r), unmerged(r), diskFree(r), queued(r)})
+		rows = append(rows, []string{"", clip(n.Name, 12), n.directory(), mapsAge(r), unmerged(r), diskFree(r), queued(r)})
 	}
 	text := strings.Join(silent, "")
 	if len(rows) > 1 {

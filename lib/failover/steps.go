@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"rplan/lib/diag"
@@ -33,13 +36,14 @@ func (c *change) publish(ctx context.Context, nodes []string, maybe string) erro
 		c.lock.Lock()
 		defer c.lock.Unlock()
 		if err != nil {
-			c.outcome.Silent[node] = firstLine(err)
+			c.outcome.Silent[node] = brief(err)
 		}
 	})
 	cancel()
 	if maybe != "" {
-		if err := <-tried; err != nil {
-			c.detail("node %q has not published: %s", maybe, firstLine(err))
+		err := <-tried
+		if c.reached = err == nil; !c.reached {
+			c.detail("node %q has not published: %s", maybe, brief(err))
 		}
 	}
 	return ctx.Err()
@@ -98,7 +102,7 @@ func (c *change) kick(ctx context.Context, nodes []string) error {
 	each(nodes, func(node string) {
 		n, err := c.peers.kick(ctx, node, users)
 		if err != nil && ctx.Err() == nil {
-			c.warn("the sessions at node %q have not ended: %s", node, firstLine(err))
+			c.warn("the sessions at node %q have not ended: %s", node, brief(err))
 		}
 		c.lock.Lock()
 		defer c.lock.Unlock()
@@ -111,60 +115,51 @@ func (c *change) kick(ctx context.Context, nodes []string) error {
 type pair struct{ active, other string }
 
 // merge merges until all mailboxes of all pairs are equal, or another pass
-// does not bring them nearer.
-func (c *change) merge(ctx context.Context, pairs []pair) (SyncReport, error) {
-	var total SyncReport
+// does not bring them nearer. What is left is counted by node.
+func (c *change) merge(ctx context.Context, pairs []pair) (total SyncReport, left map[string]int, err error) {
 	for pass := range passes {
 		if err := c.step("merging mailboxes, pass %d", pass+1); err != nil {
-			return total, err
+			return total, left, err
 		}
-		one, err := c.mergeOnce(ctx, pairs)
+		var one SyncReport
+		one, left, err = c.mergeOnce(ctx, pairs)
 		total.add(one)
 		c.journal.Merged.add(one)
-		if err != nil || one.Left == 0 || one.Failed > 0 && one.Failed == one.Left {
-			return total, err
+		if err != nil || one.Left == 0 || one.Failed > 0 && one.Failed >= one.Left {
+			return total, left, err
 		}
 		c.detail("%s left", plural(one.Left, "mailbox"))
 		if sleep(ctx, min(time.Duration(pass)*c.pause, 3*time.Second)); ctx.Err() != nil {
-			return total, ctx.Err()
+			return total, left, ctx.Err()
 		}
 	}
-	return total, nil
+	return total, left, nil
 }
 
 // mergeOnce is one pass over all pairs at once.
-func (c *change) mergeOnce(ctx context.Context, pairs []pair) (SyncReport, error) {
-	var total SyncReport
-	var failed error
-	var names []string
+func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total SyncReport, left map[string]int, failed error) {
+	left = map[string]int{}
+	var all sync.WaitGroup
 	for _, p := range pairs {
-		names = append(names, p.active+" "+p.other)
+		all.Go(func() {
+			r, err := c.peers.sync(ctx, p.active, p.other)
+			c.lock.Lock()
+			defer c.lock.Unlock()
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("merging the mailboxes of node %q with those of node %q: %w", p.active, p.other, err))
+				return
+			}
+			total.sum(*r)
+			left[p.other] += r.Left
+		})
 	}
-	each(names, func(name string) {
-		var p pair
-		fmt.Sscan(name, &p.active, &p.other)
-		r, err := c.peers.sync(ctx, p.active, p.other)
-		c.lock.Lock()
-		defer c.lock.Unlock()
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("merging the mailboxes of node %q with those of node %q: %w", p.active, p.other, err))
-			return
-		}
-		total.Mailboxes += r.Mailboxes
-		total.Merged += r.Merged
-		total.Repaired += r.Repaired
-		total.Adopted += r.Adopted
-		total.Failed += r.Failed
-		total.Busy += r.Busy
-		total.Skipped += r.Skipped
-		total.Left += r.Left
-	})
-	return total, failed
+	all.Wait()
+	return total, left, failed
 }
 
 // equal merges before users move, and does not let them move to less than they have.
 func (c *change) equal(ctx context.Context, pairs []pair) error {
-	r, err := c.merge(ctx, pairs)
+	r, _, err := c.merge(ctx, pairs)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -175,9 +170,7 @@ func (c *change) equal(ctx context.Context, pairs []pair) error {
 		return diag.TryAgain.Errorf("node %q stays %s: %w", c.Node, c.outcome.State, err).
 			WithHint("run the same command again: it goes on from here; --insist standby moves the users all the same")
 	}
-	if err != nil {
-		c.warn("%v", err)
-	}
+	c.warnLines(err)
 	if r.Left > 0 {
 		c.detail("%s changed while being merged; the merge after the move has them", plural(r.Left, "mailbox"))
 	}
@@ -187,23 +180,24 @@ func (c *change) equal(ctx context.Context, pairs []pair) error {
 // afterwards merges what came to the other side until all nodes knew of the
 // change. The users have moved: what goes wrong is said, and left to sync.
 func (c *change) afterwards(ctx context.Context, pairs []pair) error {
-	if c.outcome.Left == nil {
-		c.outcome.Left = map[string]int{}
+	_, left, err := c.merge(ctx, pairs)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	for _, p := range pairs {
-		r, err := c.merge(ctx, []pair{p})
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		c.outcome.Merged.add(r)
-		switch {
-		case err != nil:
-			c.warn("%s", firstLine(err))
-		case r.Left > 0:
-			c.outcome.Left[p.other] += r.Left
-		}
-	}
+	c.outcome.Left = left
+	maps.DeleteFunc(left, func(_ string, n int) bool { return n == 0 })
+	c.warnLines(err)
 	return nil
+}
+
+// warnLines warns of each error that is joined in one.
+func (c *change) warnLines(err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		c.warn("%s", strings.TrimSpace(line))
+	}
 }
 
 // between pairs active nodes with others.

@@ -47,7 +47,11 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 		if err := os.MkdirAll(c.failover.State, 0o700); err != nil {
 			return diag.CantCreate.Errorf("making the state directory: %w", err)
 		}
-		held, err := lock.Acquire(ctx, filepath.Join(c.failover.State, "sync.lock"), o.Wait)
+		name := "sync.lock"
+		if o.All { // takes hours, in which the others go on; no mailbox is merged by two at a time anyway
+			name = "sync-all.lock"
+		}
+		held, err := lock.Acquire(ctx, filepath.Join(c.failover.State, name), o.Wait)
 		if diag.KindOf(err) == diag.TryAgain {
 			return diag.TryAgain.Errorf("another pass is at work: %w", err).WithHint("--wait 10m waits for it to end")
 		}
@@ -59,7 +63,7 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 	return s.run(ctx)
 }
 
-// whole says whether this is a pass over everything: only one is at work at a time, and it is what status speaks of.
+// whole says whether this is a pass over everything: one of a kind is at work at a time, and it is what status speaks of.
 func (s *syncer) whole() bool { return s.Peer == "" && len(s.Mailboxes) == 0 }
 
 func (s *syncer) run(ctx context.Context) error {

@@ -180,7 +180,18 @@ func (e *explainer) mailbox(r directory.Recipient) (steps []string, served bool)
 	if node == nil {
 		return append(steps, "mail waits in the queue"), false
 	}
-	return append(steps, "lmtp "+e.at(node, e.config.genmaps.LMTPPort)), true
+	return append(steps, "lmtp "+e.at(node, e.config.genmaps.LMTPPort), e.copy(m)), true
+}
+
+// copy tells where the second copy of a mailbox's mail goes.
+func (e *explainer) copy(m *directory.Mailbox) string {
+	if copied, why := render.Copied(m); !copied {
+		return "no copy: " + why
+	}
+	if standby := e.s.StandbyNode(m.Placement); standby != nil {
+		return "copy to " + standby.Name + ", lmtp " + e.at(standby, e.config.genmaps.Dovecot.CopiesPort)
+	}
+	return "no copy: no other node of " + m.Placement.Name + " is in service"
 }
 
 // stranger explains an address that no entry of the model claims.

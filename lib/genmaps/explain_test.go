@@ -61,6 +61,9 @@ func TestExplainAgreesWithTheMaps(t *testing.T) {
 			if want := tables.served(address); e.Served != want {
 				t.Fatalf("seed %d: by the maps %q is served: %v, but explained as\n%s", seed, address, want, e.lines(""))
 			}
+			if got, want := tables.copies(address), wantCopies(s, tables, address); !maps.Equal(got, want) {
+				t.Fatalf("seed %d: by the maps copies of %q go to %v, want %v", seed, address, got, want)
+			}
 		}
 	}
 }
@@ -81,7 +84,7 @@ func randomCollective(random *rand.Rand) (records []*directory.Record, asked []s
 			fmt.Sprintf("10.77.0.%d", i+1), "", one("mx,imap,web,lists", "mx,imap", "lists", "mx")))
 	}
 	records = append(records, record(directory.KindDomain, "example.org", one("mail", "mail", "")))
-	for _, local := range []string{"a", "b", "c", "d", "e", "f", "g", "a-owner", "b-request"} {
+	for _, local := range []string{"a", "a+tag", "b", "c", "d", "e", "f", "g", "a-owner", "b-request"} {
 		asked = append(asked, local+"@example.org")
 	}
 	sites := []string{"s.example.org", "t.example.org"}
@@ -94,7 +97,7 @@ func randomCollective(random *rand.Rand) (records []*directory.Record, asked []s
 		address := one(asked...)
 		switch random.Intn(4) {
 		case 0:
-			records = append(records, record(directory.KindMailbox, address, some(asked), one("n1_n2", "n3", "n4_n1_n2", "n9"), one("", "suspended")))
+			records = append(records, record(directory.KindMailbox, address, some(asked), one("n1_n2", "n3", "n4_n1_n2", "n9"), one("", "suspended"), one("", "both", "one")))
 		case 1:
 			records = append(records, record(directory.KindList, address, one("mlmmj", "mailman3"), some(nodes), one("n1", "n2", "n3", "n4", "n9", "")))
 		default:
@@ -119,7 +122,7 @@ func (p postfixTables) get(table, address string) string {
 
 // served says whether mail that arrives for an address gets to somebody, as contrib/postfix/main.cf has it.
 func (p postfixTables) served(address string) bool {
-	if p.get("access", address) != "" {
+	if verdict := p.get("access", address); verdict != "" && verdict != "DUNNO" {
 		return false
 	}
 	if owner := p.get("contacts", address); owner != "" {
@@ -148,6 +151,55 @@ func (p postfixTables) delivered(address string) bool {
 		}
 	}
 	return false
+}
+
+// end adds the addresses at which mail for an address ends up in this collective, with all aliases followed.
+func (p postfixTables) end(address string, ends map[string]bool) {
+	to := p.get("aliases", address)
+	if to == "" && strings.HasSuffix(address, ".group.copy.invalid") {
+		to = p["copies"][address]
+	}
+	if to == "" || ends[address] {
+		ends[address] = true
+		return
+	}
+	for target := range strings.SplitSeq(to, ",") {
+		p.end(target, ends)
+	}
+}
+
+// copies are the addresses to which blind copies of mail for an address go, as contrib/postfix/main.cf has it.
+func (p postfixTables) copies(address string) map[string]bool {
+	copies := map[string]bool{}
+	bcc := p["copies"][address]
+	if bcc == "" {
+		bcc = p["contacts"][address]
+	}
+	if bcc == "" {
+		if bcc = p.get("copies", address); bcc == "" {
+			bcc = p.get("contacts", address)
+		}
+	}
+	if bcc != "" {
+		p.end(bcc, copies)
+	}
+	maps.DeleteFunc(copies, func(to string, _ bool) bool { return to == "nobody@none.copy.invalid" || !strings.HasSuffix(to, ".copy.invalid") })
+	return copies
+}
+
+// wantCopies are the copy addresses of all mailboxes that mail for an address ends in.
+func wantCopies(s *directory.Snapshot, p postfixTables, address string) map[string]bool {
+	if owner := p.get("contacts", address); owner != "" {
+		address = owner
+	}
+	ends, want := map[string]bool{}, map[string]bool{}
+	p.end(address, ends)
+	for end := range ends {
+		if r, ok := s.Resolve(end); ok && r.Mailbox != nil && r.Mailbox.Status == directory.Active && r.Mailbox.Delivery == directory.Both && len(r.Mailbox.Placement.Nodes) > 1 {
+			want[r.Mailbox.Address+"."+r.Mailbox.Placement.Name+".copy.invalid"] = true
+		}
+	}
+	return want
 }
 
 // Forwards that share their targets are explained once each, and a long story is cut.
@@ -202,7 +254,8 @@ func TestExplain(t *testing.T) {
 		key, want, not string
 		served         bool
 	}{
-		{"alias002@example.org", "alias of user002@example.org; mailbox on n3_n1; n3 is out, so n1; lmtp 10.77.0.1:24\n", "", true},
+		{"alias002@example.org", "alias of user002@example.org; mailbox on n3_n1; n3 is out, so n1; lmtp 10.77.0.1:24; no copy: no other node of n3_n1 is in service\n", "", true},
+		{"user003@example.org", "lmtp 10.77.0.2:24; copy to n1, lmtp 10.77.0.1:10024\n", "", true},
 		{"alias002+tag@example.org", "read as alias002@example.org; alias of", "", true},
 		{"cafe.example.org@contact.example.net", "contact of the site cafe.example.org", "", true},
 		{"www.cafe.example.org", "name of the site cafe.example.org; mode proxy", "warning", true},

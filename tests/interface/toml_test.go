@@ -266,9 +266,9 @@ func TestTheQmailExample(t *testing.T) {
 		code int
 		want string
 	}{
-		{"alice@example.org", 0, "alice@example.org: alias of al@example.org; mailbox on n1_n2; n1 is out, so n2; lmtp 10.77.0.2:24\n"},
+		{"alice@example.org", 0, "alice@example.org: alias of al@example.org; mailbox on n1_n2; n1 is out, so n2; lmtp 10.77.0.2:24; no copy: no other node of n1_n2 is in service\n"},
 		{"bob@example.org", 1, "bob@example.org: mailbox on n2_n1; suspended: mail, login and sending are refused\n"},
-		{"carol@example.org", 0, "carol@example.org: mailbox on n1_n2; n1 is out, so n2; lmtp 10.77.0.2:24\n"},
+		{"carol@example.org", 0, "carol@example.org: mailbox on n1_n2; n1 is out, so n2; lmtp 10.77.0.2:24; no copy: no other node of n1_n2 is in service\n"},
 		{"dan@example.org", 0, "dan@example.org: forward\n  dan@elsewhere.example: not a mail domain of this directory: mail goes out to the world\n"},
 	} {
 		if r := load(t, examples(t)[1], "--directory", "ldif:"+ldif, "--explain", c.key); r.code != c.code || r.stdout != c.want {

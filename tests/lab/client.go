@@ -95,8 +95,17 @@ func (n *Node) Queue(ctx context.Context) ([]Queued, error) {
 
 // Mailbox is every message that the node itself keeps for a user, in all folders.
 func (n *Node) Mailbox(ctx context.Context, user string) ([]string, error) {
+	return n.fetch(ctx, user, "*")
+}
+
+// Copies are the second copies of a user's messages that the node keeps, out of the user's sight.
+func (n *Node) Copies(ctx context.Context, user string) ([]string, error) {
+	return n.fetch(ctx, user, "copies/*")
+}
+
+func (n *Node) fetch(ctx context.Context, user, folders string) ([]string, error) {
 	var said bytes.Buffer
-	cmd := n.Command(ctx, "doveadm", "-f", "json", "fetch", "-u", user, "text", "mailbox", "*", "all")
+	cmd := n.Command(ctx, "doveadm", "-f", "json", "fetch", "-u", user, "text", "mailbox", folders, "all")
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {

@@ -13,9 +13,12 @@ import (
 	"strings"
 )
 
-// IMAP is a session of the visitor (RFC 3501), as small as the scenarios need.
+// IMAP is a session with a server (RFC 3501), as small as the scenarios need.
 type IMAP struct {
-	conn net.Conn
+	// Status is what the server said to the last command: OK and what follows.
+	Status string
+
+	conn io.ReadWriteCloser
 	r    *bufio.Reader
 	tag  int
 }
@@ -23,7 +26,7 @@ type IMAP struct {
 // ErrRefused is the cause of an error when the server answered NO or BAD.
 var ErrRefused = errors.New("refused")
 
-// Login opens a session over TLS with a node for a user.
+// Login opens a session over TLS with a node for a user, from the visitor.
 func (l *Lab) Login(ctx context.Context, at *Node, user, password string) (*IMAP, error) {
 	conn, err := l.Visitor.Dial(ctx, "tcp", net.JoinHostPort(at.Public[0].String(), "993"))
 	if err != nil {
@@ -34,15 +37,61 @@ func (l *Lab) Login(ctx context.Context, at *Node, user, password string) (*IMAP
 			return nil, err
 		}
 	}
-	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // a certificate of the lab's own
-	s := &IMAP{conn: secure, r: bufio.NewReader(secure)}
-	if _, err := s.r.ReadString('\n'); err != nil {
+	s, err := newIMAP(tls.Client(conn, &tls.Config{InsecureSkipVerify: true})) // a certificate of the lab's own
+	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("imap at %s: %w", at.Name, err)
 	}
 	if _, err := s.Command("LOGIN %q %q", user, password); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("imap at %s: login of %q: %w", at.Name, user, err)
+	}
+	return s, nil
+}
+
+// IMAP opens a session with what the node itself keeps for a user, whichever node serves them.
+func (n *Node) IMAP(ctx context.Context, user string) (*IMAP, error) {
+	ctx, end := context.WithCancel(ctx)
+	cmd := n.Command(ctx, "doveadm", "exec", "imap", "-u", user)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		end()
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	s, err := newIMAP(&process{out, in, func() error {
+		end()
+		_ = cmd.Wait() // it was killed
+		return nil
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("imap of %q on %s: %w", user, n.Name, err)
+	}
+	return s, nil
+}
+
+// process is a program that is talked to by its standard input and output.
+type process struct {
+	io.Reader
+	io.Writer
+	end func() error
+}
+
+func (p *process) Close() error { return p.end() }
+
+// newIMAP reads the greeting.
+func newIMAP(conn io.ReadWriteCloser) (*IMAP, error) {
+	s := &IMAP{conn: conn, r: bufio.NewReader(conn)}
+	if _, err := s.r.ReadString('\n'); err != nil {
+		conn.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -66,14 +115,15 @@ func (s *IMAP) Command(format string, args ...any) ([]string, error) {
 			return answers, err
 		}
 		status, tagged := strings.CutPrefix(answer, tag)
-		switch {
-		case !tagged:
+		if !tagged {
 			answers = append(answers, answer)
-		case strings.HasPrefix(status, "OK"):
-			return answers, nil
-		default:
-			return answers, fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(status))
+			continue
 		}
+		s.Status = strings.TrimSpace(status)
+		if !strings.HasPrefix(s.Status, "OK") {
+			return answers, fmt.Errorf("%w: %s", ErrRefused, s.Status)
+		}
+		return answers, nil
 	}
 }
 

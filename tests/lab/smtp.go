@@ -19,6 +19,10 @@ func (r Reply) Accepted() bool { return r.Code/100 == 2 }
 
 func (r Reply) String() string { return fmt.Sprintf("%d %s", r.Code, r.Text) }
 
+// ErrUnanswered is the cause of an error when the message was sent whole and
+// the answer did not come: the server may have taken it or not.
+var ErrUnanswered = errors.New("no answer to the message")
+
 // SendMail hands a message to a node from the visitor. Its replies are one
 // for each recipient and, if one was accepted, one for the message, whose
 // lines end with \n. An error
@@ -59,11 +63,11 @@ func (l *Lab) SendMail(ctx context.Context, to *Node, from string, rcpts []strin
 		w := c.DotWriter()
 		_, failed := w.Write([]byte(message))
 		if err := errors.Join(failed, w.Close()); err != nil {
-			return replies, err
+			return replies, errors.Join(ErrUnanswered, err) // what the kernel took may arrive
 		}
 		reply, err := read(c)
 		if err != nil {
-			return replies, err
+			return replies, errors.Join(ErrUnanswered, err)
 		}
 		replies = append(replies, reply)
 	}

@@ -101,9 +101,12 @@ func letter(subject string) string {
 }
 
 // inbox are the messages of a user in the mail directory of a node, as they are stored, with this subject.
-func inbox(vmail, address, subject string) []string {
+func inbox(vmail, address, subject string) []string { return stored(vmail, address, "mail", subject) }
+
+// stored are the messages in the inbox of one of the user's stores.
+func stored(vmail, address, store, subject string) []string {
 	local, domain, _ := strings.Cut(address, "@")
-	files, _ := filepath.Glob(filepath.Join(vmail, domain, local, "mail/mailboxes/INBOX/dbox-Mails/u.*"))
+	files, _ := filepath.Glob(filepath.Join(vmail, domain, local, store, "mailboxes/INBOX/dbox-Mails/u.*"))
 	var found []string
 	for _, name := range files {
 		text, _ := os.ReadFile(name)
@@ -125,9 +128,10 @@ func arrives(t *testing.T, vmail, address, subject string) string {
 	return found[0]
 }
 
-// sink is an LMTP server that keeps what it gets, and refuses recipients when refusal is set.
+// sink is an LMTP or SMTP server that keeps what it gets, and refuses recipients when refusal is set.
 type sink struct {
 	mu       sync.Mutex
+	smtp     bool
 	refusal  string
 	messages []string // "RCPT TO" lines and the message
 }
@@ -184,6 +188,9 @@ func (s *sink) serve(conn net.Conn) {
 			s.mu.Lock()
 			s.messages = append(s.messages, strings.Join(recipients, "\n")+"\n"+string(text))
 			s.mu.Unlock()
+			if s.smtp {
+				recipients = recipients[:1]
+			}
 			for range recipients {
 				say("250 kept")
 			}

@@ -20,14 +20,16 @@ var nodes = map[string]string{"n1": "up", "n2": "up", "n3": "out", "n4": "up"}
 var vpnOf = map[string]string{"n1": vpn, "n2": otherVPN, "n3": "10.77.0.3", "n4": "fd77::4"}
 
 // mailboxes are the users; each one's password is "pw-" and the part before the @.
-var mailboxes = []struct{ address, placement, status, alias string }{
-	{"alice@example.org", "n1_n2", "active", "al@example.org"},
-	{"bob@example.org", "n1_n2", "suspended", "bobby@example.org"},
-	{"carol@example.org", "n2_n1", "active", ""},
-	{"dora@example.org", "n3", "active", ""},
-	{"erin@example.org", "n3_n1", "active", ""},
-	{"frida&co=x@example.org", "n1_n2", "active", ""},
-	{"six@example.org", "n4_n1", "active", ""},
+var mailboxes = []struct{ address, placement, status, alias, delivery string }{
+	{"alice@example.org", "n1_n2", "active", "al@example.org", ""},
+	{"bob@example.org", "n1_n2", "suspended", "bobby@example.org", ""},
+	{"carol@example.org", "n2_n1", "active", "", ""},
+	{"dora@example.org", "n3", "active", "", ""},
+	{"erin@example.org", "n3_n1", "active", "", ""},
+	{"frida&co=x@example.org", "n1_n2", "active", "", ""},
+	{"six@example.org", "n4_n1", "active", "", ""},
+	{"wanda@example.org", "n1_n4", "active", "", ""},
+	{"uno@example.org", "n1_n2", "active", "alice+uno@example.org", "one"},
 }
 
 func record(kind directory.Kind, dn string, values ...[]string) *directory.Record {
@@ -52,12 +54,15 @@ func snapshot(states map[string]string) *directory.Snapshot {
 	b.Add(record(directory.KindDomain, "example.org", one("example.org"), one("mail")))
 	b.Add(record(directory.KindDomain, "example.net", one("example.net"), one("mail")))
 	for _, m := range mailboxes {
-		b.Add(record(directory.KindMailbox, m.address, one(m.address), one(m.alias), one(m.placement), one(m.status)))
+		b.Add(record(directory.KindMailbox, m.address, one(m.address), one(m.alias), one(m.placement), one(m.status), one(m.delivery)))
 	}
 	b.Add(record(directory.KindForward, "office", one("office@example.org"), []string{"alice@example.org", "carol@example.org"}))
+	b.Add(record(directory.KindForward, "all", one("all@example.org"), []string{"office@example.org", "al@example.org", "uno@example.org", "erin@example.org"}))
+	b.Add(record(directory.KindForward, "abroad", one("abroad@example.org"), []string{"alice@example.org", "friend@elsewhere.example"}))
 	b.Add(record(directory.KindForward, "root", one("root@example.net"), one("alice@example.org")))
 	b.Add(record(directory.KindSite, "www", one("www.example.org"), nil, one("redirect"), one("n1_n2"), nil, one("al@example.org")))
 	b.Add(record(directory.KindSite, "down", one("down.example.org"), nil, one("redirect"), one("n1_n2"), nil, one("dora@example.org")))
+	b.Add(record(directory.KindSite, "far", one("far.example.org"), nil, one("redirect"), one("n1_n2"), nil, one("six@example.org")))
 	b.Add(record(directory.KindList, "news", one("news@example.org"), one("mlmmj"), []string{"n1", "n2"}, one("n1"), one("alice@example.org"), one("1")))
 	b.Add(record(directory.KindList, "lost", one("lost@example.org"), one("mlmmj"), one("n1"), one("n1"), nil, one("1")))
 	b.Add(record(directory.KindList, "talk", one("talk@example.org"), one("mailman3"), []string{"n1", "n2"}, one("n1"), nil, one("1")))

@@ -102,7 +102,7 @@ func copyRows(in *Input) iter.Seq2[string, string] {
 	c := &copies{in.Snapshot, map[*directory.Forward][]string{}}
 	direct := recipientRows(in.Snapshot, func(r directory.Recipient) string {
 		to := c.of(r)
-		if local, _, _ := strings.Cut(r.Address, "@"); to == "" && strings.Contains(local, "+") {
+		if to == "" && tagged(r.Address) {
 			return noCopy
 		}
 		return to

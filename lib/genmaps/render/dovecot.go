@@ -52,11 +52,15 @@ func logins(in *Input, name string, elsewhere func(active *directory.Node) strin
 	return File{Service: "dovecot", Name: name, Format: PasswdMap, Rows: sortedRows(rows), Urgent: true}
 }
 
+// versions stand before all else in each file that Dovecot 2.4 reads by itself, as its checker does this one.
+const versions = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
+
 // listeners is the part of the configuration that has this node's address in it.
 func listeners(in *Input) *bytes.Buffer {
 	var b bytes.Buffer
 	address := "address"
 	if in.Settings.Dovecot.Version == "2.4" {
+		b.WriteString(versions)
 		address = "listen"
 	}
 	listener := func(name string, port int, more string) {

@@ -99,6 +99,13 @@ func TestDovecot(t *testing.T) {
 	golden(t, "dovecot.txt", text(t, Dovecot(mailInput(t, "up", "draining", "out", "up"))))
 }
 
+// Dovecot 2.4 has another dialect.
+func TestDovecot24(t *testing.T) {
+	in := mailInput(t, "up", "draining", "out", "up")
+	in.Settings.Dovecot.Version = "2.4"
+	golden(t, "dovecot-2.4.txt", text(t, Dovecot(in)))
+}
+
 // A failover is a change of the small tables alone.
 func TestStateChangesOnlySmallTables(t *testing.T) {
 	all := func(in *Input) []File { return append(Postfix(in), Dovecot(in)...) }
@@ -143,6 +150,9 @@ func TestEveryPlacementHasAWay(t *testing.T) {
 				}
 				if (active == nil) != strings.HasPrefix(route, "noroute:4.") {
 					t.Fatalf("%s on %s, active on %v: %q", p.Name, self.Name, active, route)
+				}
+				if copied := rows[self.Name+"postfixplacements"]["copy."+p.Name]; !copyFits(in, p, copied) {
+					t.Fatalf("copies of %s on %s, active on %v: %q", p.Name, self.Name, active, copied)
 				}
 			}
 		}

@@ -128,10 +128,19 @@ func senderRow(r directory.Recipient) string {
 }
 
 func accessRow(r directory.Recipient) string {
-	if r.Mailbox == nil || r.Mailbox.Status != directory.Suspended {
-		return ""
+	switch {
+	case r.Mailbox != nil && r.Mailbox.Status == directory.Suspended:
+		return textSuspended
+	case tagged(r.Address):
+		return "DUNNO" // else user+tag@ would be refused with another's user@
 	}
-	return textSuspended
+	return ""
+}
+
+// tagged says whether Postfix, where a table has no row for the address, takes it for a tag of another.
+func tagged(address string) bool {
+	local, _, _ := strings.Cut(address, "@")
+	return strings.Contains(local, "+")
 }
 
 func domainRows(in *Input) map[string]string {

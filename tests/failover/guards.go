@@ -1,0 +1,77 @@
+package failover
+
+import (
+	"strings"
+
+	"rplan/tests/lab"
+)
+
+// guards holds what must be refused, and what --insist says to it. Nothing
+// here may change the directory.
+func guards(w *world) {
+	n1, n2, n3 := w.Node("n1"), w.Node("n2"), w.Node("n3")
+	w.guarded("standby or checks", func() { w.ok(n3.Cut(w.ctx)) }, func() { w.ok(n3.Mend(w.ctx)) }, n2, "out", "--wait", "3s")
+	w.out(n2)
+	w.guarded("second-out", nil, nil, n3, "out")
+	w.guarded("last-node", nil, nil, n1, "out", "--insist", "second-out")
+	w.guarded("standby", func() { w.ok(n3.Pause(w.ctx, lab.Dovecot)) }, func() { w.ok(n3.Resume(w.ctx, lab.Dovecot)) }, n2, "in", "--wait", "3s")
+	w.guarded("replica", func() { w.ok(n2.Pause(w.ctx, lab.Slapd)) }, func() { w.ok(n2.Resume(w.ctx, lab.Slapd)) }, n2, "in", "--wait", "3s")
+	w.guarded("checks", func() { w.ok(n2.WrongClock(w.ctx, "+1 hour")) }, func() { w.ok(n2.RightClock(w.ctx)) }, n2, "in", "--wait", "3s")
+	w.slow()
+	w.guarded("flip-flop", nil, nil, n2, "in")
+	w.in(n2, "--insist", "flip-flop")
+	w.evicted(n3)
+}
+
+// slow makes two changes of one node within ten minutes too fast, as they are on a real node.
+func (w *world) slow() {
+	w.Helper()
+	text, err := w.Provider().Read("/etc/rplan/rplan.toml")
+	w.ok(err)
+	w.ok(w.Provider().Write("/etc/rplan/rplan.toml", strings.Replace(text, `"0s"`, `"10m"`, 1)))
+}
+
+// guarded expects exit status 2 for a verb, a hint that names the guard, and the state as it was.
+func (w *world) guarded(guard string, before, after func(), n *lab.Node, verb string, flags ...string) {
+	w.Helper()
+	state := w.state(n)
+	if before != nil {
+		before()
+	}
+	out, code := w.failover(w.Provider(), append(append([]string{verb, "--yes"}, flags...), n.Name)...)
+	if after != nil {
+		after()
+	}
+	if code != 2 {
+		w.Errorf("%s %s for the guard %s ended with %d, want 2", verb, n.Name, guard, code)
+	}
+	named := false
+	for _, name := range strings.Split(guard, " or ") {
+		named = named || strings.Contains(out, "--insist "+name)
+	}
+	if !named || !strings.Contains(out, "hint: ") {
+		w.Errorf("%s %s does not say how to insist on %s: %s", verb, n.Name, guard, out)
+	}
+	if now := w.state(n); now != state {
+		w.Fatalf("%s was %s and is %s after a refusal", n.Name, state, now)
+	}
+	w.ok(w.WaitReplicated(w.ctx))
+}
+
+// evicted evicts a node, which only admit lets return.
+func (w *world) evicted(n *lab.Node) {
+	w.Helper()
+	p := w.Provider()
+	w.cron.leave(n)
+	said := w.does(p, "evict", "--yes", "--insist", "flip-flop", n.Name)
+	if !strings.Contains(said, "rp-rekey") {
+		w.Errorf("evict does not say what rp-rekey has to do: %s", said)
+	}
+	if _, code := w.failover(p, "in", "--yes", n.Name); code == 0 || w.state(n) != "evicted" {
+		w.Errorf("in of an evicted node ended with %d, and it is %s", code, w.state(n))
+	}
+	w.does(p, "admit", "--yes", "--insist", "flip-flop", n.Name)
+	if state := w.state(n); state != "out" {
+		w.Errorf("%s was admitted and is %s", n.Name, state)
+	}
+}

@@ -1,0 +1,98 @@
+package failover
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"rplan/tests/judge"
+	"rplan/tests/lab"
+	"rplan/tests/need"
+)
+
+// scenarios are those of which `make test` tries a short version, and `make soak` long ones.
+var scenarios = []struct {
+	name string
+	run  func(*world)
+}{
+	{"planned", planned},
+	{"lost", lost},
+	{"empty disk", emptyDisk},
+	{"stale replica", staleReplica},
+	{"wrong clock", wrongClock},
+	{"stale maps", staleMaps},
+	{"kills out", killsOut},
+	{"kills in", killsIn},
+	{"kills sync", killsSync},
+	{"full disk", fullDisk},
+	{"guards", guards},
+}
+
+func TestScenarios(t *testing.T) {
+	programs := build(t)
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, short, seed(t))) })
+	}
+}
+
+// TestSoak goes through the long scenarios again and again, for as many minutes as RPLAN_SOAK says.
+func TestSoak(t *testing.T) {
+	minutes, err := strconv.ParseFloat(os.Getenv("RPLAN_SOAK"), 64)
+	if err != nil {
+		t.Skip("RPLAN_SOAK is no number of minutes; see make soak")
+	}
+	programs := build(t)
+	var verdicts []*judge.Verdict
+	for i, end := 0, time.Now().Add(time.Duration(minutes*float64(time.Minute))); time.Now().Before(end); i++ {
+		s := scenarios[i%len(scenarios)]
+		t.Run(s.name, func(t *testing.T) {
+			w := newWorld(t, programs, long, seed(t))
+			defer func() { verdicts = append(verdicts, w.verdicts...) }()
+			s.run(w)
+		})
+	}
+	if err := judge.Table(os.Stdout, verdicts...); err != nil {
+		t.Error(err)
+	}
+	if path := os.Getenv("RPLAN_VERDICTS"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := judge.JSON(f, verdicts...); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// seed is RPLAN_SEED, to see a run again, or another each time.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("RPLAN_SEED")
+	if text == "" {
+		return uint64(rand.Uint32())
+	}
+	number, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(fmt.Errorf("RPLAN_SEED: %w", err))
+	}
+	return number
+}
+
+// build makes the programs, which all scenarios share.
+func build(t *testing.T) string {
+	t.Helper()
+	lab.Need(t)
+	need.File(t, "../../cmd/rp-failover")
+	programs := t.TempDir()
+	if err := lab.Build(t.Context(), programs); err != nil {
+		t.Fatal(err)
+	}
+	need.File(t, filepath.Join(programs, "rp-failover"))
+	return programs
+}

@@ -1,0 +1,100 @@
+package failover
+
+import (
+	"slices"
+	"strings"
+
+	"rplan/tests/judge"
+	"rplan/tests/lab"
+)
+
+// standbyNode is where a user's copies go now, nil if nowhere.
+func (w *world) standbyNode(u lab.User) *lab.Node {
+	active := false
+	for _, name := range u.Placement {
+		switch {
+		case w.absent[name]:
+		case active:
+			return w.Node(name)
+		default:
+			active = true
+		}
+	}
+	return nil
+}
+
+// sides reads what the nodes have for each user: the one that serves, through
+// a login at any node, and the standby.
+func (w *world) sides(standby func(lab.User) *lab.Node) map[string]judge.Sides {
+	w.Helper()
+	all := map[string]judge.Sides{}
+	for _, u := range w.users {
+		if u.Suspended {
+			continue
+		}
+		var sides judge.Sides
+		at := w.present()[w.r.IntN(len(w.present()))]
+		w.eventually(func() (err error) {
+			sides.Active, err = read(func() (*lab.IMAP, error) { return w.Login(w.ctx, at, u.Address, lab.Password(u.Address)) })
+			return err
+		})
+		if n := standby(u); n != nil {
+			w.eventually(func() (err error) {
+				sides.Standby, err = read(func() (*lab.IMAP, error) { return n.IMAP(w.ctx, u.Address) })
+				return err
+			})
+		}
+		all[u.Address] = sides
+	}
+	return all
+}
+
+func read(open func() (*lab.IMAP, error)) (judge.Box, error) {
+	s, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return judge.Read(s)
+}
+
+// verdict asks the judge. What the limits do not name must not be.
+func (w *world) verdict(limits judge.Limits) *judge.Verdict {
+	w.Helper()
+	return w.hold(judge.Judge(w.ledger, w.sides(w.standbyNode)), limits)
+}
+
+func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
+	w.Helper()
+	v.Scenario, v.Seed = w.Name(), w.seed
+	w.verdicts = append(w.verdicts, v)
+	var table strings.Builder
+	w.ok(judge.Table(&table, v))
+	w.Logf("the judge:\n%s%s", &table, v.Details(10))
+	if wrong := v.Wrong(limits); wrong != "" {
+		w.Errorf("the judge found %s", wrong)
+	}
+	return v
+}
+
+// onlyOn is the verdict while a node is away whose last moments were not
+// merged: what is lost must be on its disk, or waiting in its queue.
+func (w *world) onlyOn(away *lab.Node) {
+	w.Helper()
+	sides := w.sides(func(u lab.User) *lab.Node {
+		if slices.Contains(u.Placement, away.Name) {
+			return away
+		}
+		return nil
+	})
+	// Of the rest, little can be said as long as a part is missing.
+	v := w.hold(judge.Judge(w.ledger, sides), judge.Limits{"lost": -1, "resurrected": -1, "flags": -1, "folders": -1, "sides": -1, "unavailable": -1, "pages": -1})
+	queued, err := away.Run(w.ctx, "/bin/sh", "-c", "grep -rhaoE 'judge-[0-9a-z]{13}' /var/spool/postfix; true")
+	w.ok(err)
+	for _, lost := range v.Lost {
+		if !lost.Kept && !strings.Contains(queued, lost.Token) {
+			w.Errorf("%s: nor does %s have it", lost, away.Name)
+		}
+	}
+	w.Logf("%d messages are on %s only until it comes back", len(v.Lost), away.Name)
+}

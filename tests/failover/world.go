@@ -1,0 +1,228 @@
+// Package failover takes nodes of a whole collective (tests/lab) away and
+// brings them back, in all the ways that issue, while life goes on
+// (tests/life), and asks a judge (tests/judge) what became of it.
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"rplan/tests/judge"
+	"rplan/tests/lab"
+	"rplan/tests/life"
+)
+
+// size is how much of everything there is in a scenario.
+type size struct {
+	mails    int
+	rate     float64 // mails a second
+	pause    time.Duration
+	every    bool // every step is tried, not some drawn at random
+	patience time.Duration
+}
+
+var (
+	short = size{mails: 400, rate: 25, pause: 300 * time.Millisecond, patience: 4 * time.Minute}
+	long  = size{mails: 6000, rate: 40, pause: 200 * time.Millisecond, every: true, patience: 20 * time.Minute}
+)
+
+// world is a collective of its own for one scenario.
+type world struct {
+	testing.TB
+	*lab.Lab
+	ctx      context.Context
+	size     size
+	seed     uint64
+	r        *rand.Rand
+	users    []lab.User
+	ledger   *judge.Ledger
+	life     *life.Life
+	cron     *cron
+	absent   map[string]bool // nodes that serve nobody
+	verdicts []*judge.Verdict
+}
+
+// configuration is for tests: who takes nodes in and out each minute does it on purpose.
+const configuration = `[failover]
+min-interval = "0s"
+min-free     = "1%"
+`
+
+func newWorld(t testing.TB, programs string, s size, seed uint64) *world {
+	t.Helper()
+	t.Logf("seed %d", seed)
+	ctx, cancel := context.WithTimeout(t.Context(), s.patience)
+	t.Cleanup(cancel)
+	w := &world{TB: t, ctx: ctx, size: s, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), users: lab.Users(3),
+		ledger: &judge.Ledger{}, absent: map[string]bool{}}
+	w.Lab = lab.Start(t, lab.Config{Nodes: 3, Programs: programs})
+	for _, n := range w.Nodes {
+		w.ok(n.Configure(configuration))
+	}
+	w.cron = startCron(ctx, w.Nodes)
+	t.Cleanup(func() {
+		if w.life != nil {
+			w.life.End()
+		}
+		w.reportCron()
+	})
+	return w
+}
+
+func (w *world) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// reportCron fails if a command of cron failed in another way than those that
+// mean "somebody is away" (3) and "not now" (75).
+func (w *world) reportCron() {
+	if w.cron == nil {
+		return
+	}
+	for _, line := range w.cron.end() {
+		if strings.Contains(line, ": 3, ") || strings.Contains(line, ": 75, ") {
+			w.Logf("cron: %s", line)
+		} else {
+			w.Errorf("cron: %s", line)
+		}
+	}
+	w.cron = nil
+}
+
+// live lets life begin, or begin again. A share of all mails is sent.
+func (w *world) live(share float64) {
+	if w.life != nil {
+		w.life.End()
+	}
+	w.seed++ // the next life does something else
+	w.life = life.Start(w.ctx, w.Lab, w.ledger, life.Config{Seed: w.seed, Users: w.users,
+		Mails: int(float64(w.size.mails) * share), Rate: w.size.rate, Pause: w.size.pause})
+}
+
+// meanwhile lets some time pass, in which the mails of a share would arrive.
+func (w *world) meanwhile(share float64) {
+	select {
+	case <-w.ctx.Done():
+	case <-time.After(time.Duration(share * float64(w.size.mails) / w.size.rate * float64(time.Second))):
+	}
+}
+
+// failover runs rp-failover on a node and returns what it said and its exit status.
+func (w *world) failover(on *lab.Node, args ...string) (string, int) {
+	began := time.Now()
+	out, err := on.Run(w.ctx, append([]string{"rp-failover"}, args...)...)
+	code := 0
+	if err != nil {
+		code = status(err)
+	}
+	w.Logf("%s: rp-failover %s: %d after %s\n%s", on.Name, strings.Join(args, " "), code, time.Since(began).Round(time.Millisecond), out)
+	return out, code
+}
+
+// does is failover that must succeed.
+func (w *world) does(on *lab.Node, args ...string) string {
+	w.Helper()
+	out, code := w.failover(on, args...)
+	if code != 0 {
+		w.Fatalf("rp-failover %s on %s ended with %d", strings.Join(args, " "), on.Name, code)
+	}
+	return out
+}
+
+// out takes a node out, and in brings it back; more are further flags.
+func (w *world) out(n *lab.Node, more ...string) {
+	w.Helper()
+	w.does(w.Provider(), append(append([]string{"out", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
+	w.absent[n.Name] = true
+}
+
+func (w *world) in(n *lab.Node, more ...string) {
+	w.Helper()
+	w.does(w.Provider(), append(append([]string{"in", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
+	w.absent[n.Name] = false
+}
+
+// present are the nodes that serve.
+func (w *world) present() []*lab.Node {
+	var all []*lab.Node
+	for _, n := range w.Nodes {
+		if !w.absent[n.Name] {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// cut takes a node off the network with no warning.
+func (w *world) cut(n *lab.Node) {
+	w.Helper()
+	w.cron.leave(n)
+	w.ok(n.Cut(w.ctx))
+	w.ledger.Divide(w.livingOn(n)...)
+}
+
+// livingOn are the users whom a node serves while all is well.
+func (w *world) livingOn(n *lab.Node) []string {
+	var all []string
+	for _, u := range w.users {
+		if u.Active() == n.Name {
+			all = append(all, u.Address)
+		}
+	}
+	return all
+}
+
+// settle returns when all mail that was sent is delivered and nobody does
+// anything; and when all that the standbys lack is merged.
+func (w *world) settle() {
+	w.Helper()
+	w.life.Sent()
+	w.life.End()
+	w.eventually(func() error {
+		var waiting []error
+		for _, n := range w.present() {
+			queue, err := n.Queue(w.ctx)
+			if err == nil && len(queue) > 0 {
+				if _, err = n.Run(w.ctx, "postqueue", "-f"); err == nil {
+					err = fmt.Errorf("%s has %d mails to deliver, such as %+v", n.Name, len(queue), queue[0])
+				}
+			}
+			waiting = append(waiting, err)
+		}
+		return errors.Join(waiting...)
+	})
+	for range 2 { // the second run has nothing to do
+		for _, n := range w.present() {
+			w.eventually(func() error {
+				if out, err := n.Run(w.ctx, "rp-failover", "sync", "--wait", "60s"); err != nil && (status(err) != 3 || len(w.present()) == len(w.Nodes)) {
+					return fmt.Errorf("sync: %w: %s", err, out)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// eventually calls f until it succeeds, or fails the test at its end.
+func (w *world) eventually(f func() error) {
+	w.Helper()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-w.ctx.Done():
+			w.Fatal(err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}

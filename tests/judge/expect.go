@@ -1,0 +1,238 @@
+package judge
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// set is a set of folders or flags.
+type set map[string]bool
+
+func of(words ...string) set {
+	s := set{}
+	for _, w := range words {
+		s[w] = true
+	}
+	return s
+}
+
+// item is one message that a user should have, or may have.
+type item struct {
+	folders set // any of which is right
+	must    set // flags it has
+	may     set // flags it may have besides
+	maybe   bool
+	deleted bool
+
+	been     set       // folders it ever was in
+	moved    time.Time // last
+	unmerged set       // flags that were set before the last division
+}
+
+func newItem(e Event, folder string) *item {
+	return &item{folders: of(folder), been: of(folder), must: of(e.Flags...), may: set{}, maybe: e.Maybe, moved: e.At}
+}
+
+// letter is all that a user has of one token.
+type letter struct {
+	items []*item
+	sum   string
+}
+
+// account is what one user should see.
+type account struct {
+	letters map[string]*letter
+	folders map[string]bool // those they made; true for those that must be there
+	acts    int
+}
+
+// recent is how long before a division an act may be unmerged. A scenario is shorter, so: any.
+const recent = time.Hour
+
+// accounts follows the events, by user. Servers may show a message before
+// the one who sent it has the reply, so arrivals come first.
+func accounts(events []Event) map[string]*account {
+	all := map[string]*account{}
+	for _, arrivals := range []bool{true, false} {
+		for _, e := range events {
+			a := all[e.User]
+			if a == nil {
+				a = &account{letters: map[string]*letter{}, folders: map[string]bool{}}
+				all[e.User] = a
+			}
+			if arrivals == (e.Act == Accepted) {
+				a.follow(e)
+			}
+		}
+	}
+	return all
+}
+
+func (a *account) follow(e Event) {
+	if e.Act != Accepted && e.Act != Divided {
+		a.acts++
+	}
+	switch e.Act {
+	case Accepted:
+		a.arrive(e, "INBOX")
+	case Appended:
+		a.arrive(e, e.Folder)
+	case Created:
+		a.folders[e.Folder] = a.folders[e.Folder] || !e.Maybe
+	case Renamed:
+		a.rename(e)
+	case Divided:
+		a.divide(e)
+	default:
+		if l := a.letters[e.Token]; l != nil {
+			l.follow(e)
+		}
+	}
+}
+
+func (a *account) arrive(e Event, folder string) {
+	l := a.letters[e.Token]
+	if l == nil {
+		l = &letter{sum: e.Sum}
+		a.letters[e.Token] = l
+	}
+	l.items = append(l.items, newItem(e, folder))
+}
+
+func (a *account) rename(e Event) {
+	a.folders[e.To] = !e.Maybe
+	if a.folders[e.Folder] = false; !e.Maybe {
+		delete(a.folders, e.Folder)
+	}
+	for _, l := range a.letters {
+		for _, i := range l.items {
+			if !i.folders[e.Folder] {
+				continue
+			}
+			if !e.Maybe {
+				delete(i.folders, e.Folder)
+			}
+			i.folders[e.To], i.been[e.To], i.moved = true, true, e.At
+		}
+	}
+}
+
+func (a *account) divide(e Event) {
+	for folder := range a.folders {
+		a.folders[folder] = false // it may bear an earlier name
+	}
+	for _, l := range a.letters {
+		for _, i := range l.items {
+			if e.At.Sub(i.moved) < recent {
+				maps.Copy(i.folders, i.been)
+			}
+			i.unmerged = maps.Clone(i.must)
+		}
+	}
+}
+
+func (l *letter) follow(e Event) {
+	i := l.at(e.Folder)
+	if i.deleted { // it was back, and in use again
+		i.deleted, i.maybe = false, true
+		i.folders[e.Folder], i.been[e.Folder] = true, true
+	}
+	switch e.Act {
+	case Flagged:
+		for _, f := range e.Flags {
+			if e.Maybe {
+				i.may[f] = true
+			} else {
+				i.must[f] = true
+			}
+		}
+	case Cleared:
+		for _, f := range e.Flags {
+			delete(i.must, f)
+			i.may[f] = true
+		}
+	case Moved:
+		l.move(i, e)
+	case Copied:
+		c := newItem(Event{At: e.At, Maybe: e.Maybe}, e.To)
+		maps.Copy(c.may, i.must)
+		maps.Copy(c.may, i.may)
+		l.items = append(l.items, c)
+	case Deleted:
+		if e.Maybe {
+			i.maybe = true
+		} else {
+			i.deleted = true
+			i.folders = set{}
+		}
+	}
+}
+
+// move follows a message to another folder. A move is a copy and a deletion:
+// one that was cut short may leave both. What a divided side did not know of
+// the message does not come along.
+func (l *letter) move(i *item, e Event) {
+	for f := range i.unmerged {
+		delete(i.must, f)
+		i.may[f] = true
+	}
+	switch known := len(i.folders) == 1 && i.folders[e.Folder]; {
+	case e.Maybe:
+		i.folders[e.To] = true
+		second := newItem(Event{At: e.At, Maybe: true}, e.To)
+		second.folders[e.Folder] = true
+		maps.Copy(second.may, i.must)
+		maps.Copy(second.may, i.may)
+		l.items = append(l.items, second)
+	case known:
+		i.folders = of(e.To)
+	default:
+		i.folders[e.To] = true
+	}
+	i.been[e.To], i.moved = true, e.At
+}
+
+// at is the item that a user means by this token in this folder: one that is
+// there for certain before one that may be, and before one that they see in
+// a place where the ledger does not know it.
+func (l *letter) at(folder string) *item {
+	rank := func(i *item) int {
+		r := 0
+		if i.deleted {
+			r += 8
+		}
+		if !i.folders[folder] {
+			r += 4
+		}
+		if i.maybe {
+			r += 2
+		}
+		if len(i.folders) > 1 {
+			r++
+		}
+		return r
+	}
+	return slices.MinFunc(l.items, func(a, b *item) int { return rank(a) - rank(b) })
+}
+
+// least and most are how many messages of the token there should be.
+func (l *letter) least() (n int) {
+	for _, i := range l.items {
+		if !i.deleted && !i.maybe {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *letter) most() (n int) {
+	for _, i := range l.items {
+		if !i.deleted {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *letter) deleted() int { return len(l.items) - l.most() }

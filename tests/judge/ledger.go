@@ -1,0 +1,102 @@
+// Package judge says whether a collective kept its promise to its members:
+// no mail lost, none doubled, none that comes back, each where its owner put
+// it and marked as its owner marked it, on both of its nodes. It knows only
+// what was sent and what users did, from the Ledger, and what mailboxes hold,
+// by IMAP; it shares no code with rplan.
+package judge
+
+import (
+	"sync"
+	"time"
+)
+
+// Act is what a user did, or what was done to their mailbox.
+type Act string
+
+// The acts. Those on a message name it by its token and the folder where the user saw it.
+const (
+	Accepted Act = "accepted" // a server took a message for the user, by SMTP
+	Appended Act = "appended" // the user stored a message in Folder
+	Flagged  Act = "flagged"
+	Cleared  Act = "cleared" // of Flags
+	Moved    Act = "moved"   // from Folder to To
+	Copied   Act = "copied"  // from Folder to To
+	Deleted  Act = "deleted" // for good
+	Created  Act = "created" // Folder
+	Renamed  Act = "renamed" // Folder became To
+	// Divided is when the user's active node was lost with whatever was not merged yet: what they did in the last
+	// moments before may not be seen until it is back, and what they do meanwhile is done without it.
+	Divided Act = "divided"
+)
+
+// Event is an act that the server confirmed or, if it is Maybe, whose answer
+// never came: then it happened or did not, and either is right.
+type Event struct {
+	At     time.Time `json:"at"`
+	User   string    `json:"user"`
+	Act    Act       `json:"act"`
+	Token  string    `json:"token,omitempty"`
+	Folder string    `json:"folder,omitempty"`
+	To     string    `json:"to,omitempty"`
+	Flags  []string  `json:"flags,omitempty"`
+	Sum    string    `json:"sum,omitempty"` // of an arrival's body
+	Maybe  bool      `json:"maybe,omitempty"`
+}
+
+// Counts are what the ledger keeps no event of.
+type Counts struct {
+	Sent        int `json:"sent"`        // messages handed to any server until one took them, or until the end
+	Refused     int `json:"refused"`     // logins that were answered NO
+	Unavailable int `json:"unavailable"` // logins that were answered NO [UNAVAILABLE]
+	Unreachable int `json:"unreachable"` // logins that met no server
+	Broken      int `json:"broken"`      // sessions that ended before their user wanted
+	Rejected    int `json:"rejected"`    // messages refused for good
+	Pages       int `json:"pages"`
+	PagesFailed int `json:"pages_failed"`
+}
+
+// Ledger is the book of a scenario. Many may write into it at once; the
+// events of one user must be written in their order, but for Accepted.
+type Ledger struct {
+	mu     sync.Mutex
+	events []Event
+	counts Counts
+}
+
+// Write adds an event.
+func (l *Ledger) Write(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	l.events = append(l.events, e)
+}
+
+// Count adds to the counts.
+func (l *Ledger) Count(add func(*Counts)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	add(&l.counts)
+}
+
+// Divide writes down that the active node of these users was lost.
+func (l *Ledger) Divide(users ...string) {
+	for _, user := range users {
+		l.Write(Event{User: user, Act: Divided})
+	}
+}
+
+// Events are a copy of all so far.
+func (l *Ledger) Events() []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Event(nil), l.events...)
+}
+
+// Counts are those so far.
+func (l *Ledger) Counts() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts
+}
