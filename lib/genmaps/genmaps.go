@@ -185,7 +185,7 @@ func (r *runner) run(ctx context.Context) error {
 		// What an earlier run could not tell does not wait for this one's success.
 		err = errors.Join(err, r.live.reload(context.WithoutCancel(ctx), r.maps))
 	}
-	if err == nil && !r.DryRun && !r.States && len(r.Only) == 0 {
+	if err == nil && !r.DryRun && len(r.Only) == 0 && r.report.Version == r.report.States {
 		err = published.Check(r.maps, began)
 	}
 	return err

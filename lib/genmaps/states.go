@@ -95,6 +95,10 @@ func (r *runner) states(ctx context.Context) (all bool, err error) {
 		files = append(files, renderer.Files(in)...)
 	}
 	err = r.publish(ctx, ready, files, r.follows)
+	if !r.States {
+		// What cannot be told now is told, or complained of, at the end.
+		_ = r.live.reload(context.WithoutCancel(ctx), r.maps)
+	}
 	switch kind := diag.KindOf(err); {
 	case err == nil, r.States:
 		return all, err
