@@ -70,19 +70,21 @@ func (c *change) current() *source.NodeState {
 	return nil
 }
 
-// step says and notes what comes next.
+// step notes what comes next, and says it to who sits and waits.
 func (c *change) step(format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
-	c.detail("%s", text)
+	c.tell(c.Verbose || c.env.Terminal, text)
 	return c.journal.begin(text)
 }
 
 // detail says something that only --verbose wants to know.
-func (c *change) detail(format string, args ...any) {
-	if c.Verbose {
+func (c *change) detail(format string, args ...any) { c.tell(c.Verbose, fmt.Sprintf(format, args...)) }
+
+func (c *change) tell(wanted bool, text string) {
+	if wanted && !c.DryRun {
 		c.lock.Lock()
 		defer c.lock.Unlock()
-		fmt.Fprintf(c.env.Stderr, format+"\n", args...)
+		fmt.Fprintln(c.env.Stderr, text)
 	}
 }
 

@@ -52,6 +52,10 @@ func (c *change) words() string {
 	case c.Lost && merged.Adopted > 0:
 		all = fmt.Sprintf("%s recovered from second copies\n", verbFor(merged.Adopted, "message", "was", "were"))
 	}
+	if c.Lost && c.plan.Single > 0 {
+		all += fmt.Sprintf("%s one copy of new mail only (delivery one): what was not merged before is on the disk of node %s,\n"+
+			"and comes back with it\n", verbFor(c.plan.Single, "mailbox", "keeps", "keep"), c.Node)
+	}
 	if o.Queue > 0 {
 		all += fmt.Sprintf("%s in the queue of node %s; leave its Postfix running until they have left\n", verbFor(o.Queue, "message", "is", "are"), c.Node)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func runAdmit(ctx context.Context, env *app.Env, o Options, c *configuration) er
 // runPlan shows what a change would do, and does nothing.
 func runPlan(ctx context.Context, env *app.Env, o Options, config *configuration) error {
 	o.Verb = o.Args[0]
-	c, err := newChange(ctx, env, o, config)
+	c, err := newPlanned(ctx, env, o, config)
 	if err != nil {
 		return err
 	}
@@ -66,7 +65,15 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 		}
 		defer held.Release()
 	}
-	c, err := newChange(ctx, env, o, config)
+	store, err := newStore(ctx, env, config)
+	if err != nil {
+		return err
+	}
+	read, err := readAll(ctx, env, config)
+	if err != nil {
+		return err
+	}
+	c, err := newChange(env, o, config, store, read)
 	if err != nil {
 		return err
 	}
@@ -79,8 +86,29 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 	return err
 }
 
-// newChange reads all that is known before the other nodes are asked.
-func newChange(ctx context.Context, env *app.Env, o Options, config *configuration) (*change, error) {
+// newPlanned is a change that is only planned: where the provider does not let
+// itself be asked, this node's copy says how things are.
+func newPlanned(ctx context.Context, env *app.Env, o Options, config *configuration) (*change, error) {
+	read, err := readAll(ctx, env, config)
+	if err != nil {
+		return nil, err
+	}
+	var store stateStore = copied{read}
+	if f := &config.failover; f.AdminDN == "" || f.AdminPasswordFile != "" { // else somebody would have to type it
+		provider, err := newStore(ctx, env, config)
+		if err == nil {
+			_, _, err = provider.States(ctx)
+		}
+		if store = provider; err != nil {
+			store = copied{read}
+			fmt.Fprintf(env.Stderr, "note: by this node's copy of the directory, as %v\n", err)
+		}
+	}
+	return newChange(env, o, config, store, read)
+}
+
+// newChange puts together what a change needs before the other nodes are asked.
+func newChange(env *app.Env, o Options, config *configuration, store stateStore, read *source.Result) (*change, error) {
 	o.Node = strings.ToLower(o.Node)
 	o.Lost = o.Lost || o.Verb == "evict"
 	if o.Wait <= 0 {
@@ -93,23 +121,29 @@ func newChange(ctx context.Context, env *app.Env, o Options, config *configurati
 	if err != nil {
 		return nil, err
 	}
-	store, err := newStore(ctx, env, config)
-	if err != nil {
-		return nil, err
+	return &change{
+		Options: o, env: env, config: config, self: self, store: store, snapshot: read.Snapshot, hooks: hookDir(config.failover.Hooks),
+		peers: newPeers(env, o, config, self, read.Snapshot), pause: 200 * time.Millisecond,
+	}, nil
+}
+
+// copied are the states as this node's copy of the directory has them.
+type copied struct{ *source.Result }
+
+func (c copied) States(context.Context) ([]source.NodeState, source.Version, error) {
+	var states []source.NodeState
+	for _, n := range c.Snapshot.Nodes {
+		states = append(states, source.NodeState{Node: n})
 	}
-	snapshot, err := readAll(ctx, env, config)
-	if err != nil {
-		return nil, err
-	}
-	c := &change{
-		Options: o, env: env, config: config, self: self, store: store, snapshot: snapshot, hooks: hookDir(config.failover.Hooks),
-		peers: newPeers(env, o, config, self, snapshot), pause: 200 * time.Millisecond,
-	}
-	return c, nil
+	return states, c.Version, nil
+}
+
+func (copied) Write(context.Context, source.NodeState, source.Change) (source.Version, error) {
+	return "", diag.Failed.Errorf("a copy of the directory takes no writes")
 }
 
 // readAll reads this node's copy of the whole directory.
-func readAll(ctx context.Context, env *app.Env, config *configuration) (*directory.Snapshot, error) {
+func readAll(ctx context.Context, env *app.Env, config *configuration) (*source.Result, error) {
 	src, err := source.New(config.directory)
 	if err != nil {
 		return nil, err
@@ -118,10 +152,7 @@ func readAll(ctx context.Context, env *app.Env, config *configuration) (*directo
 	src.OnProgress = func(done int) { progress.Show(done, 0) }
 	result, err := src.Read(ctx, config.network)
 	progress.Done()
-	if err != nil {
-		return nil, err
-	}
-	return result.Snapshot, nil
+	return result, err
 }
 
 // newStore is the provider as the admin may write to it.
@@ -134,9 +165,9 @@ func newStore(ctx context.Context, env *app.Env, config *configuration) (stateSt
 		if err != nil {
 			return nil, err
 		}
-		s.Password = []byte(password)
+		return source.NewWriter(s, []byte(password))
 	}
-	return source.NewWriter(s)
+	return source.NewWriter(s, nil)
 }
 
 // newPeers reaches the nodes at the addresses and by the keys of the directory.
@@ -163,139 +194,6 @@ func checkWords(reason, by string) error {
 		}
 	}
 	return nil
-}
-
-// read asks the provider for the states, and finds what was interrupted.
-func (c *change) read(ctx context.Context) (source.Version, error) {
-	states, version, err := c.store.States(ctx)
-	if err != nil {
-		return "", err
-	}
-	c.states = states
-	now := c.current()
-	if now == nil || c.snapshot.Node(c.Node) == nil {
-		var names []string
-		for _, n := range states {
-			names = append(names, n.Name)
-		}
-		return "", diag.Usage.Errorf("there is no node %q", c.Node).WithHint("the nodes are %s", strings.Join(names, ", "))
-	}
-	c.outcome.State, c.outcome.Version = now.State.String(), version
-	return version, nil
-}
-
-// already says that there is nothing to do, or why nothing can be done.
-func (c *change) already() (bool, error) {
-	ctx := context.Background()
-	if _, err := c.read(ctx); err != nil {
-		return false, err
-	}
-	now := c.current()
-	left := loadJournal(c.config, c.Node)
-	switch {
-	case now.State == directory.Evicted && (c.Verb == "in" || c.Verb == "out"):
-		return false, diag.Refused.Errorf("node %q is evicted%s", c.Node, remarks(&now.Node)).
-			WithHint("once it is a new machine with new keys: rp-failover admit %s", c.Node)
-	case now.State != directory.Evicted && c.Verb == "admit":
-		return false, diag.Refused.Errorf("node %q is %s, not evicted%s", c.Node, now.State, remarks(&now.Node))
-	case left != nil && left.Verb == c.Verb && left.Lost == c.Lost:
-		c.resume(left)
-	case now.State == targets[c.Verb]:
-		fmt.Fprintf(c.env.Stderr, "node %q is %s already%s\n", c.Node, now.State, remarks(&now.Node))
-		return true, nil
-	case left != nil:
-		fmt.Fprintf(c.env.Stderr, "note: %s of node %q, begun %s by %s, was never finished, and is given up\n", left.Verb, c.Node, stamp(left.Started), left.By)
-	}
-	if c.journal == nil {
-		c.journal = &journal{
-			Verb: c.Verb, Node: c.Node, Lost: c.Lost, Reason: c.Reason, By: c.By, Started: c.env.Now().UTC(), path: journalPath(c.config, c.Node),
-		}
-		if half := now.State; half == directory.Draining && c.Verb == "out" && !c.Lost || half == directory.Returning && c.Verb == "in" {
-			c.outcome.Resumed = half.String()
-			fmt.Fprintf(c.env.Stderr, "node %q is %s%s: going on from there\n", c.Node, half, remarks(&now.Node))
-		}
-	}
-	return false, nil
-}
-
-// resume takes over what an interrupted run noted.
-func (c *change) resume(left *journal) {
-	c.journal, c.outcome.Resumed = left, left.Step
-	if c.Reason == "" {
-		c.Reason = left.Reason
-	}
-	fmt.Fprintf(c.env.Stderr, "going on with %s of node %q, begun %s by %s; the last step was %q\n", left.Verb, c.Node, stamp(left.Started), left.By, left.Step)
-}
-
-// weigh makes the plan, asks all nodes, and then the guards.
-func (c *change) weigh(ctx context.Context) error {
-	before := c.outcome.Version
-	c.plan = newPlan(c.Verb, c.Node, c.Lost, c.snapshot, stateOf(c.states))
-	c.outcome.Plan = c.plan
-	var gone []string
-	if c.Lost || c.Verb == "admit" {
-		gone = append(gone, c.Node) // to ask it is to wait for nothing
-	}
-	answers := askAll(ctx, c.peers, c.everybody(gone...), c.env.Now)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if c.waits {
-		c.catchUp(ctx, answers, before)
-	}
-	states, after, err := c.store.States(ctx)
-	if err != nil {
-		return err
-	}
-	if now := c.current(); !slices.ContainsFunc(states, func(n source.NodeState) bool {
-		return n.Name == c.Node && n.State == now.State && n.Since.Equal(now.Since)
-	}) {
-		c.states = states
-		return c.overtaken(c.current())
-	}
-	c.states = states
-	c.plan.weigh(answers)
-	f := &facts{
-		plan: c.plan, snapshot: c.snapshot, states: states, of: stateOf(states), version: before, after: after,
-		answers: answers, self: c.self, now: c.env.Now(), settings: &c.config.failover,
-	}
-	if c.current().State != c.plan.to { // else the users have moved, and only the rest is to be done
-		c.plan.Refusals = f.ask(c.Insist)
-	}
-	return nil
-}
-
-// catchUp waits for the directories of who has to follow the change. A lag
-// can be measured in no other way: it is what was there when one asked, and
-// has not arrived since.
-func (c *change) catchUp(ctx context.Context, answers map[string]answer, version source.Version) {
-	names := c.plan.carriers()
-	if c.plan.to.Serves() {
-		names = append(names, c.Node)
-	}
-	until := time.Now().Add(c.config.failover.MaxLag)
-	for pause := c.pause; ; pause = min(2*pause, 2*time.Second) {
-		late := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-			r := answers[name].report
-			return r == nil || r.Directory == "" || !r.Directory.Older(version) || r.Directory.Lag(version, c.env.Now()) > c.config.failover.MaxLag
-		})
-		if len(late) == 0 {
-			return
-		}
-		if time.Now().After(until) || ctx.Err() != nil {
-			for _, name := range late {
-				a := answers[name]
-				a.behind = true
-				answers[name] = a
-			}
-			return
-		}
-		c.detail("the directory of %s is behind; waiting for it", some(late))
-		sleep(ctx, pause)
-		for name, a := range askAll(ctx, c.peers, late, c.env.Now) {
-			answers[name] = a
-		}
-	}
 }
 
 // run is the whole of a change.

@@ -177,7 +177,11 @@ func (w *world) change(o Options) (*change, error) {
 		o.By = "ada"
 	}
 	env := &app.Env{Stdin: strings.NewReader(""), Stdout: &w.out, Stderr: &w.errs, Now: func() time.Time { return noon }}
-	c, err := newChange(context.Background(), env, o, w.config)
+	store, err := newStore(context.Background(), env, w.config)
+	must(w.t, err)
+	read, err := readAll(context.Background(), env, w.config)
+	must(w.t, err)
+	c, err := newChange(env, o, w.config, store, read)
 	if err == nil {
 		c.peers, c.pause = w, time.Millisecond
 	}

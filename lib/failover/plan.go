@@ -69,20 +69,7 @@ func newPlan(verb, node string, lost bool, s *directory.Snapshot, of states) *pl
 	if now != p.to && now.Serves() == p.to.Serves() {
 		before = after // nobody moves
 	}
-	for _, placement := range u.placements {
-		from, to := placement.Active(before), placement.Active(after)
-		if from == to || u.on[placement].none() {
-			continue
-		}
-		p.affected[placement] = true
-		m := move{placement.Name, from, to, u.on[placement].Mailboxes, u.on[placement].Sites}
-		if to == "" {
-			p.Unserved = append(p.Unserved, m)
-		} else {
-			p.Moves = append(p.Moves, m)
-			p.Single += u.single[placement]
-		}
-	}
+	p.addMoves(u, before, after)
 	p.addCarriers(u, before, after)
 	p.partners = p.carriers()
 	if p.to.Serves() && !before.serves(node) {
@@ -97,6 +84,24 @@ func newPlan(verb, node string, lost bool, s *directory.Snapshot, of states) *pl
 		p.Roles = lonely(s, node, absent)
 	}
 	return p
+}
+
+// addMoves finds whose active node changes.
+func (p *plan) addMoves(u *usage, before, after states) {
+	for _, placement := range u.placements {
+		from, to := placement.Active(before), placement.Active(after)
+		if from == to || u.on[placement].none() {
+			continue
+		}
+		p.affected[placement] = true
+		m := move{placement.Name, from, to, u.on[placement].Mailboxes, u.on[placement].Sites}
+		if to == "" {
+			p.Unserved = append(p.Unserved, m)
+		} else {
+			p.Moves = append(p.Moves, m)
+			p.Single += u.single[placement]
+		}
+	}
 }
 
 // addCarriers names the nodes at the other end of the moves.

@@ -3,9 +3,11 @@ package failover
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,7 +89,8 @@ func TestLost(t *testing.T) {
 	if n := w.state("n2"); n.State != directory.Out {
 		t.Errorf("node is %+v", n)
 	}
-	if w.out.String() != "5 messages were recovered from second copies\n" {
+	if want := "5 messages were recovered from second copies\n1 mailbox keeps one copy of new mail only (delivery one): " +
+		"what was not merged before is on the disk of node n2,\nand comes back with it\n"; w.out.String() != want {
 		t.Errorf("it says %q", &w.out)
 	}
 	w.fault = nil
@@ -281,4 +284,80 @@ func TestNobodyToAsk(t *testing.T) {
 		t.Errorf("node is %+v", n)
 	}
 	w.expectError(w.do(Options{Verb: "out", Args: []string{"n9"}, Yes: true}), diag.Usage, `there is no node "n9"`, "the nodes are n1, n2, n3, n4")
+}
+
+// However the two meet, never are both nodes away, and who goes back says so.
+func TestTwoAdminsRace(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.config.failover.State, 0o700))
+	taken := 0
+	for round := range 20 {
+		lost := round%2 == 0
+		errs := map[string]error{}
+		var all sync.WaitGroup
+		for _, node := range []string{"n2", "n3"} {
+			w.set(node, directory.Up, "", time.Time{})
+			c, err := w.change(Options{Verb: "out", Args: []string{node}, Yes: true, Lost: lost, By: "admin of " + node})
+			must(t, err)
+			c.env.Stdout, c.env.Stderr = io.Discard, io.Discard
+			all.Go(func() {
+				err := c.run(t.Context())
+				w.lock.Lock()
+				defer w.lock.Unlock()
+				errs[node] = err
+			})
+		}
+		all.Wait()
+		away := 0
+		for node, err := range errs {
+			s := w.state(node).State
+			if (s == directory.Up) != (diag.KindOf(err) == diag.Refused && err != nil) {
+				t.Errorf("round %d: node %q is %s, its admin is told %v", round, node, s, err)
+			}
+			if s != directory.Up {
+				away++
+			}
+		}
+		if away > 1 {
+			t.Errorf("round %d: both nodes are away: %v", round, errs)
+		}
+		taken += away
+	}
+	if taken == 0 {
+		t.Error("nobody ever wins")
+	}
+	t.Logf("in %d of 20 rounds one node was taken out", taken)
+}
+
+// A failover is one write to the directory, by the provider's own log, however many users there are.
+func TestWrites(t *testing.T) {
+	w := newWorld(t)
+	logged := func() int {
+		dns, err := w.slapd.Writes()
+		must(t, err)
+		return len(dns)
+	}
+	for _, c := range []struct {
+		o    Options
+		want int
+	}{
+		{Options{Verb: "out", Args: []string{"n2"}, Lost: true}, 1},
+		{Options{Verb: "in", Args: []string{"n2"}}, 2},
+		{Options{Verb: "out", Args: []string{"n2"}}, 2},
+		{Options{Verb: "evict", Args: []string{"n2"}}, 1},
+		{Options{Verb: "admit", Args: []string{"n2"}}, 1},
+		{Options{Verb: "out", Args: []string{"n3"}}, 0}, // refused
+		{Options{Verb: "out", Args: []string{"n1"}, DryRun: true, Insist: Guards}, 0},
+	} {
+		before := logged()
+		if c.o.Yes = true; c.want > 0 {
+			c.o.Insist = []string{"flip-flop"}
+		}
+		if err := w.do(c.o); c.want > 0 {
+			must(t, err)
+		}
+		if n := logged() - before; n != c.want {
+			t.Errorf("%s %s: %d writes, want %d", c.o.Verb, c.o.Args[0], n, c.want)
+		}
+	}
 }

@@ -183,7 +183,9 @@ func (p postfixTables) copies(address string) map[string]bool {
 	if bcc != "" {
 		p.end(bcc, copies)
 	}
-	maps.DeleteFunc(copies, func(to string, _ bool) bool { return to == "nobody@none.copy.invalid" || !strings.HasSuffix(to, ".copy.invalid") })
+	maps.DeleteFunc(copies, func(to string, _ bool) bool {
+		return to == "nobody@none.copy.invalid" || !strings.HasSuffix(to, ".copy.invalid")
+	})
 	return copies
 }
 

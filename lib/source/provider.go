@@ -67,8 +67,9 @@ func (w *Writer) find(ctx context.Context, srv *server) (*provider, error) {
 	settings.URLs = []string{other}
 	next, err := newServer(other, &settings)
 	if err != nil {
-		return nil, err
+		return nil, forWriting(err)
 	}
+	next.password = w.password
 	if s, err = w.connect(ctx, next); err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (w *Writer) connect(ctx context.Context, srv *server) (*provider, error) {
 	session, _, err := srv.open(ctx)
 	if err != nil {
 		end()
-		return nil, err
+		return nil, forWriting(err)
 	}
 	conn := ldap.NewConn(session.conn, true)
 	conn.Start()

@@ -30,7 +30,7 @@ type server struct {
 	external bool // log in by SASL EXTERNAL
 
 	base, bindDN, passwordFile, caFile string
-	password                           []byte // where there is no file
+	password                           []byte // of bindDN, where there is no file
 }
 
 // socket is where Debian's slapd listens for ldapi:///.
@@ -41,7 +41,7 @@ const socket = "/var/run/slapd/ldapi"
 const patience = 10 * time.Second
 
 func newServer(text string, s *Settings) (*server, error) {
-	srv := &server{url: text, base: s.Base, bindDN: s.BindDN, passwordFile: s.PasswordFile, password: s.Password, caFile: s.CAFile}
+	srv := &server{url: text, base: s.Base, bindDN: s.BindDN, passwordFile: s.PasswordFile, caFile: s.CAFile}
 	if path, ok := strings.CutPrefix(text, "ldapi://"); ok {
 		path, err := url.PathUnescape(strings.TrimSuffix(path, "/"))
 		if err != nil || strings.HasSuffix(path, "/") {

@@ -26,8 +26,6 @@ type Settings struct {
 	// PasswordFile holds BindDN's password, which others must not be able to
 	// read. A name without a slash is a systemd credential.
 	PasswordFile string `toml:"password-file"`
-	// Password is BindDN's where there is no file of it, as somebody typed it.
-	Password []byte `toml:"-" json:"-"`
 	// CAFile has the certificates (PEM) that the server's must be signed by;
 	// "" is what the system trusts.
 	CAFile string `toml:"ca-file"`

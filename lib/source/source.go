@@ -46,6 +46,13 @@ type Result struct {
 // New checks the settings, and touches neither files nor the network. Its
 // errors are diag.Config and name the key.
 func New(s Settings) (*Source, error) {
+	if (s.BindDN == "") != (s.PasswordFile == "") {
+		return nil, diag.Config.Errorf("directory.bind-dn and directory.password-file: one is of no use without the other")
+	}
+	return newSource(s)
+}
+
+func newSource(s Settings) (*Source, error) {
 	if len(s.URLs) == 0 {
 		return nil, diag.Config.Errorf("directory.urls: there is none").WithHint("the slapd of this machine is \"ldapi:///\"")
 	}
@@ -54,9 +61,6 @@ func New(s Settings) (*Source, error) {
 	}
 	if s.Timeout <= 0 {
 		return nil, diag.Config.Errorf("directory.timeout: %q is no time to wait", s.Timeout)
-	}
-	if (s.BindDN == "") != (s.PasswordFile == "" && s.Password == nil) {
-		return nil, diag.Config.Errorf("directory.bind-dn and directory.password-file: one is of no use without the other")
 	}
 	src := &Source{timeout: s.Timeout}
 	ldif := false

@@ -2,11 +2,14 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
@@ -18,8 +21,33 @@ import (
 type Writer struct {
 	servers  []*server
 	settings Settings
+	password []byte
 	plan     *plan
 }
+
+// forWriting is an error in which the keys are those of the settings for writing.
+func forWriting(err error) error {
+	e, ok := errors.AsType[*diag.Error](err)
+	if !ok {
+		return err
+	}
+	keys := strings.NewReplacer("directory.urls", "failover.write-urls", "directory.password-file", "failover.admin-password-file")
+	kept := *e
+	kept.Err = &renamed{keys.Replace(e.Err.Error()), e.Err}
+	if code, ok := errors.AsType[*resultError](err); ok && code.code == ldap.LDAPResultInvalidCredentials {
+		kept.Hint = "check admin-dn in [failover] and its password"
+	}
+	return &kept
+}
+
+// renamed is an error in other words.
+type renamed struct {
+	text string
+	err  error
+}
+
+func (r *renamed) Error() string { return r.text }
+func (r *renamed) Unwrap() error { return r.err }
 
 // NodeState is a node as the provider had it when it was read.
 type NodeState struct {
@@ -38,26 +66,31 @@ type Change struct {
 }
 
 // NewWriter takes the settings of [directory], of which URLs, BindDN and
-// PasswordFile are those for writing.
-func NewWriter(s Settings) (*Writer, error) {
+// PasswordFile are those for writing; or the password, where somebody typed it.
+func NewWriter(s Settings, password []byte) (*Writer, error) {
 	s = s.OfNodes()
-	w := &Writer{settings: s}
+	w := &Writer{settings: s, password: password}
 	for _, u := range s.URLs {
 		if strings.HasPrefix(u, "ldif:") {
 			return nil, diag.Config.Errorf("%q is a file: states of nodes are written to a server only", u).
 				WithHint("write-urls in [failover] names the provider; in an LDIF file, edit the line of the state")
 		}
 	}
-	src, err := New(s)
+	if s.BindDN != "" && s.PasswordFile == "" && len(password) == 0 {
+		return nil, diag.Config.Errorf("failover.admin-dn: there is no password").WithHint("admin-password-file in [failover] is a file that has it")
+	}
+	src, err := newSource(s)
 	if err != nil {
-		return nil, err
+		return nil, forWriting(err)
 	}
 	if len(src.plan.kinds) == 0 || s.Node.Attributes["state"] == "" {
 		return nil, diag.Config.Errorf("directory.node: without a filter and an attribute for the state there is nothing to write")
 	}
 	w.plan = src.plan
 	for _, p := range src.places {
-		w.servers = append(w.servers, p.(*server))
+		srv := p.(*server)
+		srv.password = password
+		w.servers = append(w.servers, srv)
 	}
 	return w, nil
 }

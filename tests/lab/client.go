@@ -100,7 +100,7 @@ func (n *Node) Mailbox(ctx context.Context, user string) ([]string, error) {
 
 // Copies are the second copies of a user's messages that the node keeps, out of the user's sight.
 func (n *Node) Copies(ctx context.Context, user string) ([]string, error) {
-	return n.fetch(ctx, user, "copies/*")
+	return n.fetch(ctx, user, "rplan-copies/*")
 }
 
 func (n *Node) fetch(ctx context.Context, user, folders string) ([]string, error) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"rplan/lib/genmaps/render"
 )
 
 // imaps is where a user comes in.
@@ -121,6 +123,25 @@ func TestNodeConfIsValid(t *testing.T) {
 	out, err := output("doveconf", "-n", "-c", mapsDir+"/dovecot/node.conf")
 	if err != nil || !strings.Contains(out, "address = 10.77.0.1") || strings.Contains(out, "Error") {
 		t.Errorf("%s%v", out, err)
+	}
+}
+
+// Both dialects of the shipped file have the ports of rp-genmaps' defaults in them.
+func TestShippedPorts(t *testing.T) {
+	defaults := render.Defaults().Dovecot
+	for name, conditions := range map[string][]string{
+		"dovecot.conf":     {"%%{if;%%{lport};==;%d;proxied;placements}", "%%{if;%%{lport};==;%d;copies;mail}"},
+		"dovecot-2.4.conf": {`%%{local_port | if("==", %d, "proxied", "placements")}`, `%%{local_port | if("==", %d, "copies", "mail")}`},
+	} {
+		text, err := os.ReadFile(contrib("dovecot/" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, port := range []int{defaults.IMAPPort, defaults.CopiesPort} {
+			if want := fmt.Sprintf(conditions[i], port); !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %s", name, want)
+			}
+		}
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,18 +90,19 @@ func serve(node, peer string, words []string) int {
 	s := &merge.Server{
 		Store: store(node), State: state(node), Peer: peer,
 		Has: func(address string) error {
-			if !strings.HasSuffix(address, "@"+domain) {
+			if _, format, _ := strings.Cut(address, "@"); !slices.Contains(formats, format) {
 				return diag.Refused.Errorf("%q is not on both nodes", address)
 			}
 			return nil
 		},
 		All: func(use func(string) error) error {
-			for i := range users {
-				if err := use(user(i)); err != nil {
+			homes, err := filepath.Glob("/var/vmail/" + node + "/*/*")
+			for _, home := range homes {
+				if err := use(filepath.Base(home) + "@" + filepath.Base(filepath.Dir(home))); err != nil {
 					return err
 				}
 			}
-			return nil
+			return err
 		},
 	}
 	var err error

@@ -340,7 +340,7 @@ func (w *world) lose(lost string) {
 		b.active = other(lost)
 		// What is not on the other node now is missing until the lost one is back.
 		there := map[string]bool{}
-		for _, folder := range []string{"*", "copies/*"} {
+		for _, folder := range []string{"*", "rplan-copies/*"} {
 			messages, err := look(b.active, b.user, folder)
 			if err != nil {
 				w.fatal("%v", err)
@@ -509,8 +509,8 @@ func TestRandom(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), run: fmt.Sprint("r", i, "x")}
 			reset(t)
-			for i := range users {
-				w.boxes = append(w.boxes, &box{user: user(i), active: "n1"})
+			for i := range formats {
+				w.boxes = append(w.boxes, &box{user: player(i), active: "n1"})
 			}
 			w.play(120)
 			sent := 0

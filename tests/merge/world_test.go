@@ -18,15 +18,11 @@ import (
 	"rplan/lib/failover/merge"
 )
 
-const (
-	domain = "example.org"
-	users  = 3
-)
-
-// formats are those of the users' mailboxes: each user has another one.
+// formats are those of the users' mailboxes. A user's domain is the format.
 var formats = []string{"sdbox", "mdbox", "maildir"}
 
-func user(i int) string { return formats[i%len(formats)] + strconv.Itoa(i) + "@" + domain }
+// player is the user of that format who is in the games.
+func player(i int) string { return "player@" + formats[i] }
 
 // Where the nodes' things are.
 func store(node string) merge.Store {
@@ -72,9 +68,8 @@ func start() error {
 			}
 			err = errors.Join(err, os.WriteFile(filepath.Join(programs(node), program), []byte(script), 0o755))
 		}
-		err = errors.Join(err, os.WriteFile(conf(node), []byte(configuration(node)), 0o644),
-			os.WriteFile("/run/"+node+"-mail", []byte(accounts(node, false)), 0o644),
-			os.WriteFile("/run/"+node+"-copies", []byte(accounts(node, true)), 0o644))
+		text, wrong := configuration(node)
+		err = errors.Join(err, wrong, os.WriteFile(conf(node), []byte(text), 0o644))
 		if err == nil {
 			err = command(filepath.Join(programs(node), "dovecot"))
 		}
@@ -88,68 +83,39 @@ func start() error {
 	return nil
 }
 
-// accounts is a passwd-file with each user's mail_location.
-func accounts(node string, copies bool) string {
-	var b strings.Builder
-	for i := range users {
-		location := formats[i%len(formats)] + ":~/mail"
-		if copies {
-			location = "sdbox:~/copies"
-		}
-		fmt.Fprintf(&b, "%s::799:799::%s::userdb_mail=%s\n", user(i), "/var/vmail/"+node+"/"+domain+"/"+strings.TrimSuffix(user(i), "@"+domain), location)
+// source is the configuration that nodes have.
+const source = "../../contrib/dovecot/dovecot.conf"
+
+// configuration is contrib's, but for who may log in: anybody may.
+func configuration(node string) (string, error) {
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return "", err
 	}
-	return b.String()
+	conf := string(text)
+	for _, change := range [][3]string{
+		{"!include", "\n", listeners},
+		{"ssl = required", "disable_plaintext_auth = yes\n", "ssl = no\ndisable_plaintext_auth = no\n"},
+		{"passdb {", "login_proxy_timeout", "passdb {\n  driver = static\n  args = nopassword=y\n}\nlogin_proxy_timeout"},
+		{"/var/vmail/%Ld", " allow_all_users", "/var/vmail/NODE/%Ld/%Ln mail=%{if;%{lport};==;10024;sdbox;%Ld}:~/%{if;%{lport};==;10024;copies;mail} allow_all_users"},
+		{"mail_location = ", "\n", ""},
+		{"service auth {", "\n}\n", ""},
+		{"log_path = /dev/null", "login_log_format_elements", "log_path = /run/NODE.log\nlogin_log_format_elements"},
+	} {
+		before, rest, found := strings.Cut(conf, change[0])
+		_, after, ends := strings.Cut(rest, change[1])
+		if !found || !ends {
+			return "", fmt.Errorf("%s has no %q up to %q", source, change[0], change[1])
+		}
+		conf = before + change[2] + after
+	}
+	return strings.NewReplacer("NODE", node, "ADDRESS", address(node)).Replace(conf), nil
 }
 
-func configuration(node string) string {
-	return strings.NewReplacer("NODE", node, "ADDRESS", address(node)).Replace(`
-protocols = imap lmtp
+const listeners = `
 base_dir = /run/dovecot-NODE
 state_dir = /var/lib/dovecot-NODE
 instance_name = NODE
-log_path = /run/NODE.log
-ssl = no
-disable_plaintext_auth = no
-auth_username_format = %Lu
-passdb {
-  driver = static
-  args = nopassword=y
-}
-userdb {
-  driver = passwd-file
-  args = username_format=%Lu /run/NODE-%{if;%{lport};==;10024;copies;mail}
-}
-first_valid_uid = 100
-mail_index_log2_max_age = 30d
-namespace inbox {
-  inbox = yes
-  separator = /
-}
-namespace deleted {
-  prefix = deleted/
-  separator = /
-  location = sdbox:~/deleted
-  hidden = yes
-  list = no
-  subscriptions = no
-}
-protocol doveadm {
-  namespace copies {
-    prefix = copies/
-    separator = /
-    location = sdbox:~/copies
-    hidden = yes
-    list = no
-    subscriptions = no
-  }
-}
-protocol imap {
-  mail_plugins = lazy_expunge
-}
-plugin {
-  lazy_expunge = deleted/INBOX
-  lazy_expunge_only_last_instance = yes
-}
 service lmtp {
   inet_listener lmtp {
     address = ADDRESS
@@ -172,10 +138,7 @@ service imap-login {
 service anvil {
   client_limit = 2000
 }
-lmtp_hdr_delivery_address = none
-lmtp_add_received_header = no
-`)
-}
+`
 
 func command(argv ...string) error {
 	file, err := os.CreateTemp("", "out")

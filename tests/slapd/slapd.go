@@ -251,6 +251,26 @@ func (s *Server) Bind(dn, password string) (*ldap.Conn, error) {
 	return conn, nil
 }
 
+// Writes are the DNs that were written to, one for each write in the
+// provider's log.
+func (s *Server) Writes() ([]string, error) {
+	conn, err := s.Bind(s.RootDN, s.RootPassword)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	result, err := conn.Search(ldap.NewSearchRequest("cn=log", ldap.ScopeSingleLevel, ldap.NeverDerefAliases,
+		0, 0, false, "(objectClass=auditWriteObject)", []string{"reqDN"}, nil))
+	if err != nil {
+		return nil, err
+	}
+	var dns []string
+	for _, e := range result.Entries {
+		dns = append(dns, e.GetAttributeValue("reqDN"))
+	}
+	return dns, nil
+}
+
 // Stop ends slapd with SIGTERM, which lets it close its data, and waits.
 func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
 

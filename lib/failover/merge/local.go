@@ -25,8 +25,8 @@ type local struct {
 
 // Where the hidden namespaces of contrib/dovecot keep their messages.
 const (
-	copiesFolder  = "copies/INBOX"
-	deletedFolder = "deleted/INBOX"
+	copiesFolder  = "rplan-copies/INBOX"
+	deletedFolder = "rplan-deleted/INBOX"
 )
 
 // doveadmTimeout bounds one call; a first sync of a large mailbox takes minutes.
@@ -52,8 +52,11 @@ func (l local) list(ctx context.Context) (*View, error) {
 		}
 	}
 	if st.Deleted > 0 {
-		v.Deleted, err = l.fetch(ctx, deletedFolder)
+		if v.Deleted, err = l.fetch(ctx, deletedFolder); err != nil {
+			return nil, err
+		}
 	}
+	v.Dropped, err = l.store.dropped(l.address)
 	return v, err
 }
 
@@ -79,9 +82,6 @@ func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
 	}
 	return messages, nil
 }
-
-// most is how many UIDs are in one argument of doveadm.
-const mostUIDs = 2000
 
 // folders are the GUIDs of all folders by name.
 func (l local) folders(ctx context.Context) (map[string]string, error) {
@@ -121,14 +121,7 @@ func (l local) do(ctx context.Context, s step) error {
 	if s.Op == name {
 		return l.doveadm(ctx, "mailbox", "update", "-u", l.address, "--mailbox-guid", s.Folder, "--", s.Name)
 	}
-	for uids := s.UIDs; len(uids) > 0; {
-		n := min(len(uids), mostUIDs)
-		if err := l.doveadm(ctx, l.command(s, ranges(uids[:n]))...); err != nil {
-			return err
-		}
-		uids = uids[n:]
-	}
-	return nil
+	return l.doveadm(ctx, l.command(s, ranges(s.UIDs))...)
 }
 
 // command is the doveadm command of a step.
@@ -137,7 +130,7 @@ func (l local) command(s step, uids string) []string {
 	case aside:
 		return []string{"move", "-u", l.address, copiesFolder, "mailbox-guid", s.Folder, "uid", uids}
 	case flag:
-		return []string{"flags", "add", "-u", l.address, s.Flags, "mailbox-guid", s.Folder, "uid", uids}
+		return []string{"flags", "add", "-u", l.address, "--", s.Flags, "mailbox-guid", s.Folder, "uid", uids}
 	case adopt:
 		return []string{"move", "-u", l.address, "INBOX", "mailbox", copiesFolder, "uid", uids}
 	case purge:
@@ -154,6 +147,9 @@ func (s step) check() error {
 	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || (s.Op != flag && s.Flags != "") ||
 		(s.Op == name) != (len(s.UIDs) == 0) || (s.Op == name) != isFolder(s.Name) || (s.Op != name && s.Name != "") {
 		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
+	}
+	if len(s.UIDs) > mostUIDs || slices.Contains(s.UIDs, 0) {
+		return diag.BadData.Errorf("no UIDs of a step: %d of them", len(s.UIDs))
 	}
 	for f := range strings.SplitSeq(s.Flags, " ") {
 		if s.Op == flag && !isFlag(f) {
@@ -177,7 +173,7 @@ func isFlag(f string) bool {
 			return false
 		}
 	}
-	return name != "" && name[0] != '-' && len(f) < 256
+	return name != "" && len(f) < 256
 }
 
 // ensureCopies makes the folder of the copies, which no copy may have come to yet.

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"rplan/lib/diag"
@@ -54,7 +55,8 @@ type merger struct {
 	both   bool // the other side too was used since they were last equal
 	save   func() error
 	now    func() time.Time
-	step   func(string) // is told each step; a test stops there
+	step   func(string)    // is told each step; a test stops there
+	seen   map[string]bool // delivery ids that were in a folder since the pass began
 	out    outcome
 }
 
@@ -108,13 +110,18 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	p := prepare(a, o, m.record.Gone, m.now(), m.both)
+	if o != nil && m.both {
+		if kept, err := m.keep(ctx, a, o); kept || err != nil {
+			return false, err
+		}
+	}
+	p := prepare(a, o, m.record.Gone, m.late, m.both)
 	if p.adopted > 0 && o != nil {
 		// A message that its user moved while the list was made was in neither folder.
 		if a, o, err = m.views(ctx); err != nil {
 			return false, err
 		}
-		p = prepare(a, o, m.record.Gone, m.now(), m.both)
+		p = prepare(a, o, m.record.Gone, m.late, m.both)
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)
@@ -143,6 +150,38 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return false, nil
+}
+
+// late says whether a copy's twin will not come to the active side any more:
+// the copy is old, or it was a message in a folder a moment ago.
+func (m *merger) late(c Message) bool {
+	return m.seen[c.ID] || m.now().Sub(time.Unix(c.Saved, 0)) > grace
+}
+
+// keep gives new GUIDs to folders with messages that the other side has
+// deleted. doveadm sync would delete them here too, with messages in them that
+// the other side knew to be elsewhere, or not at all.
+func (m *merger) keep(ctx context.Context, a, o *View) (kept bool, err error) {
+	for _, k := range []struct {
+		where   string
+		side    side
+		v       *View
+		dropped []string
+	}{{"active", m.active, a, o.Dropped}, {"standby", m.other, o, a.Dropped}} {
+		doomed := k.v.in(k.dropped)
+		if len(doomed) == 0 {
+			continue
+		}
+		folders, err := k.side.folders(ctx)
+		if err != nil {
+			return false, err
+		}
+		if err := m.steps(ctx, k.where, k.side, renew(folders, doomed)); err != nil {
+			return false, err
+		}
+		kept = true
+	}
+	return kept, nil
 }
 
 // news counts messages that only the other side has.
@@ -174,6 +213,11 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 		return nil, nil, err
 	}
 	note(m.record.Gone, a, m.now())
+	for _, v := range []*View{a, o} {
+		if v != nil {
+			maps.Copy(m.seen, ids(v.Real))
+		}
+	}
 	if len(a.Deleted) > 0 {
 		if err := m.save(); err != nil {
 			return nil, nil, err
@@ -211,10 +255,18 @@ func (m *merger) sync(ctx context.Context, before Stamp) error {
 }
 
 // finish purges the copies that are not needed any more and records that the
-// sides are equal.
+// sides are equal. A list that was made while the user moved things is no ground
+// to purge anything.
 func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
-	if err := m.steps(ctx, "active", m.active, cleanup(a, m.record.Gone)); err != nil {
+	after, err := m.active.stamp(ctx)
+	if err != nil {
 		return err
+	}
+	still := after.Real == before.Real
+	if still {
+		if err := m.steps(ctx, "active", m.active, cleanup(a, m.record.Gone)); err != nil {
+			return err
+		}
 	}
 	now := m.now()
 	m.record.Local = before.Real
@@ -222,8 +274,10 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		m.record.Since, m.record.Why = 0, ""
 	}
 	if o != nil {
-		if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
-			return err
+		if still {
+			if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
+				return err
+			}
 		}
 		there, err := m.other.stamp(ctx)
 		if err != nil {
@@ -254,47 +308,4 @@ func (m *merger) quick(ctx context.Context) error {
 	m.record.Peers[m.task.Peer] = peer
 	m.record.Local, m.record.Since, m.record.Why = before.Real, 0, ""
 	return m.save()
-}
-
-// need is how much a mailbox asks for.
-type need uint8
-
-const (
-	nothing need = iota
-	quick        // doveadm sync alone
-	full
-)
-
-// settle is how long copies and deleted messages may lie before a comparison is
-// worth it that clears them away.
-const settle = 10 * time.Minute
-
-// usedThere says whether the other side's folders are not as the last doveadm sync left them.
-func (r *record) usedThere(peer string, there Stamp) bool {
-	known, ok := r.Peers[peer]
-	return there.Real != "" && (!ok || !known.Equal || known.Remote != there.Real)
-}
-
-// needs says what to do about a mailbox with these stamps.
-func (r *record) needs(task Task, here, there Stamp, now time.Time) need {
-	peer, known := r.Peers[task.Peer]
-	old := func(count int, oldest int64) bool { return count > 0 && now.Sub(time.Unix(oldest, 0)) > settle }
-	switch {
-	case here.Copies > 0, old(here.Deleted, here.OldestDeleted):
-		return full
-	case task.Peer == "":
-		if here.Real != r.Local {
-			return full
-		}
-		return nothing
-	case !known && here == Stamp{} && there == Stamp{}:
-		return nothing
-	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", old(there.Copies, there.OldestCopy):
-		return full
-	case peer.Local == here.Real:
-		return nothing
-	case now.Unix()-r.Adopted < int64(remembered/time.Second):
-		return full // the other half of what was adopted may come out of a queue
-	}
-	return quick
 }

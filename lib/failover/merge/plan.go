@@ -2,7 +2,6 @@ package merge
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,8 +53,9 @@ func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
 //
 // Where both sides were used since they were last equal, the messages that lie
 // in other folders on the other side have their flags united too: doveadm sync
-// unites them only within a folder.
-func prepare(active, other *View, gone map[string]int64, now time.Time, both bool) *plan {
+// unites them only within a folder. late says whether a copy has waited long
+// enough for its twin.
+func prepare(active, other *View, gone map[string]int64, late func(Message) bool, both bool) *plan {
 	p := &plan{}
 	if other == nil {
 		other = &View{}
@@ -89,9 +89,9 @@ func prepare(active, other *View, gone map[string]int64, now time.Time, both boo
 	}
 	p.active = append(p.active, p.adopt(active.Copies, func(m Message) bool { return len(a.byID[m.ID]) == 0 && gone[m.ID] == 0 })...)
 	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool {
-		late := now.Sub(time.Unix(m.Saved, 0)) > grace
-		return late && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0
+		return late(m) && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0
 	})...)
+	p.active, p.other = gather(p.active), gather(p.other)
 	return p
 }
 
@@ -134,10 +134,16 @@ func cleanup(v *View, gone map[string]int64) []step {
 }
 
 // note adds what was deleted to gone, and drops what is back: a message that
-// was moved and not deleted, or that the user has again.
+// was moved and not deleted, or that the user has again. Nor is a message
+// deleted that came twice, if the user deleted one of the two and the other was
+// set aside only then.
 func note(gone map[string]int64, v *View, now time.Time) {
+	aside := map[string]int64{}
+	for _, m := range v.Copies {
+		aside[m.ID] = max(aside[m.ID], m.Saved)
+	}
 	for _, m := range v.Deleted {
-		if m.ID != "" && gone[m.ID] == 0 {
+		if m.ID != "" && gone[m.ID] == 0 && aside[m.ID] <= m.Saved {
 			gone[m.ID] = now.Unix()
 		}
 	}
@@ -178,8 +184,8 @@ func (x *index) shares(id string, others map[string]bool) bool {
 // double is a delivery that is in one folder a second time.
 type double struct{ kept, extra Message }
 
-// doubles finds them. What the other side has too is kept rather than what it
-// has not, then the lowest UID, which a mail program saw first.
+// doubles finds them. Kept is what the user has not marked for removal, then
+// what the other side has too, then the lowest UID, which a mail program saw first.
 func (x *index) doubles(others map[string]bool) []double {
 	var found []double
 	for _, messages := range x.byID {
@@ -187,7 +193,7 @@ func (x *index) doubles(others map[string]bool) []double {
 			continue
 		}
 		sorted := slices.SortedFunc(slices.Values(messages), func(a, b Message) int {
-			return cmp.Or(strings.Compare(a.Folder, b.Folder), compareBool(others[b.GUID], others[a.GUID]), cmp.Compare(a.UID, b.UID))
+			return cmp.Or(strings.Compare(a.Folder, b.Folder), compareBool(a.marked(), b.marked()), compareBool(others[b.GUID], others[a.GUID]), cmp.Compare(a.UID, b.UID))
 		})
 		kept := sorted[0]
 		for _, m := range sorted[1:] {
@@ -231,24 +237,14 @@ func carry(from, to []Message) []step {
 	return steps
 }
 
-// rename finds folders that both sides made by themselves, so that one name
-// has two GUIDs. With Maildir doveadm sync exchanges those for ever.
-func rename(active, other map[string]string) []step {
-	var steps []step
-	for _, folder := range slices.Sorted(maps.Keys(active)) {
-		if guid := other[folder]; guid != "" && guid != active[folder] {
-			steps = append(steps, step{Op: name, Folder: active[folder], Name: folder})
-		}
-	}
-	return steps
-}
-
-// unite gives messages the flags that they lack.
+// unite gives messages the flags that they lack, but never the mark for
+// removal: of two messages that one may go says nothing about the other.
 func unite(messages []Message, flags string) []step {
 	var steps []step
 	for _, m := range messages {
 		have := strings.Fields(m.Flags)
-		lack := slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return slices.Contains(have, f) })
+		lack := strings.Fields(canonical(flags))
+		lack = slices.DeleteFunc(lack, func(f string) bool { return f == deleted || !isFlag(f) || slices.Contains(have, f) })
 		if len(lack) > 0 {
 			steps = append(steps, step{Op: flag, Folder: m.Folder, UIDs: []uint32{m.UID}, Flags: strings.Join(lack, " ")})
 		}
@@ -256,24 +252,46 @@ func unite(messages []Message, flags string) []step {
 	return steps
 }
 
-// bySteps makes one step for each folder.
+// bySteps makes the steps that do the same to all these messages.
 func bySteps(o op, messages []Message) []step {
 	var steps []step
-	at := map[string]int{}
 	for _, m := range messages {
-		folder := m.Folder
-		if o != aside {
-			folder = ""
+		folder := ""
+		if o == aside {
+			folder = m.Folder
 		}
-		i, known := at[folder]
-		if !known {
-			i, at[folder] = len(steps), len(steps)
-			steps = append(steps, step{Op: o, Folder: folder})
+		steps = append(steps, step{Op: o, Folder: folder, UIDs: []uint32{m.UID}})
+	}
+	return gather(steps)
+}
+
+// mostUIDs is how many messages a step may be about. They are one argument of
+// doveadm, and one line between nodes.
+const mostUIDs = 2000
+
+// gather makes few steps of many. What adds flags comes first: after it, the
+// message that they are from may go.
+func gather(steps []step) []step {
+	type kind struct {
+		op            op
+		folder, flags string
+	}
+	var kinds []kind
+	uids := map[kind][]uint32{}
+	for _, s := range steps {
+		k := kind{s.Op, s.Folder, s.Flags}
+		if uids[k] == nil {
+			kinds = append(kinds, k)
 		}
-		steps[i].UIDs = append(steps[i].UIDs, m.UID)
+		uids[k] = append(uids[k], s.UIDs...)
 	}
-	for i := range steps {
-		slices.Sort(steps[i].UIDs)
+	slices.SortStableFunc(kinds, func(a, b kind) int { return compareBool(b.op == flag, a.op == flag) })
+	var few []step
+	for _, k := range kinds {
+		slices.Sort(uids[k])
+		for some := range slices.Chunk(slices.Compact(uids[k]), mostUIDs) {
+			few = append(few, step{Op: k.op, Folder: k.folder, UIDs: some, Flags: k.flags})
+		}
 	}
-	return steps
+	return few
 }

@@ -89,3 +89,46 @@ func (r *record) prune(others []string, now time.Time) {
 		}
 	}
 }
+
+// need is how much a mailbox asks for.
+type need uint8
+
+const (
+	nothing need = iota
+	quick        // doveadm sync alone
+	full
+)
+
+// settle is how long copies and deleted messages may lie before a comparison is
+// worth it that clears them away.
+const settle = 10 * time.Minute
+
+// usedThere says whether the other side's folders are not as the last doveadm sync left them.
+func (r *record) usedThere(peer string, there Stamp) bool {
+	known, ok := r.Peers[peer]
+	return there.Real != "" && (!ok || !known.Equal || known.Remote != there.Real)
+}
+
+// needs says what to do about a mailbox with these stamps.
+func (r *record) needs(task Task, here, there Stamp, now time.Time) need {
+	peer, known := r.Peers[task.Peer]
+	old := func(count int, oldest int64) bool { return count > 0 && now.Sub(time.Unix(oldest, 0)) > settle }
+	switch {
+	case here.Copies > 0, old(here.Deleted, here.OldestDeleted):
+		return full
+	case task.Peer == "":
+		if here.Real != r.Local {
+			return full
+		}
+		return nothing
+	case !known && here == Stamp{} && there == Stamp{}:
+		return nothing
+	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", old(there.Copies, there.OldestCopy):
+		return full
+	case peer.Local == here.Real:
+		return nothing
+	case now.Unix()-r.Adopted < int64(remembered/time.Second):
+		return full // the other half of what was adopted may come out of a queue
+	}
+	return quick
+}

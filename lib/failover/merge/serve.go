@@ -41,6 +41,7 @@ func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
 	send := func(a *answer) error { return enc.Encode(a) }
 	for requests := newLines(in); ; {
 		var r request
+		requests.left = maxLine
 		err := requests.next(&r)
 		if err == io.EOF {
 			return nil
@@ -102,19 +103,19 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 	return diag.BadData.Errorf("no request of rp-failover's: %.40q", r.Do)
 }
 
-// open takes the lock of a mailbox. While it is held the same peer may run
-// doveadm sync on it, see Dsync: so only one merge of a mailbox is at work, also
-// where two nodes take themselves for the active one.
+// open takes the lock of a mailbox. While it is held the same peer, named in a
+// file beside it, may run doveadm sync on it, see Dsync: so only one merge of a
+// mailbox is at work, also where two nodes take themselves for the active one.
 func (s *Server) open(ctx context.Context, address string) error {
 	s.shut()
 	if err := s.may(address); err != nil {
 		return err
 	}
-	held, err := lockMailbox(ctx, s.State, address)
+	held, err := lockMailbox(ctx, s.State, address, busyFor)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(lockPath(s.State, address)+".for", []byte(s.Peer), 0o600); err != nil {
+	if err := os.WriteFile(holderPath(s.State, address), []byte(s.Peer), 0o600); err != nil {
 		held.Release()
 		return diag.CantCreate.Errorf("%w", err)
 	}
@@ -131,7 +132,7 @@ func (s *Server) may(address string) error {
 
 func (s *Server) shut() {
 	if s.held != nil {
-		_ = os.Remove(lockPath(s.State, s.opened.address) + ".for")
+		_ = os.Remove(holderPath(s.State, s.opened.address))
 		s.held.Release()
 		s.held = nil
 	}
@@ -148,8 +149,7 @@ func (s *Server) Dsync(word string) error {
 	if err := s.may(address); err != nil {
 		return err
 	}
-	for_, err := os.ReadFile(lockPath(s.State, address) + ".for")
-	if err != nil || string(for_) != s.Peer {
+	if !s.hasOpened(address) {
 		return diag.Refused.Errorf("node %q has not opened the mailbox of %q", s.Peer, address)
 	}
 	path, err := run.LookPath("doveadm")
@@ -161,26 +161,47 @@ func (s *Server) Dsync(word string) error {
 	return &exec.Error{Name: path, Err: syscall.Exec(path, []string{"doveadm", "dsync-server", "-u", address}, env)}
 }
 
+// hasOpened says whether another process of ours holds the mailbox's lock for
+// the peer. One that was killed has left its file, but no lock.
+func (s *Server) hasOpened(address string) bool {
+	peer, err := os.ReadFile(holderPath(s.State, address))
+	if err != nil || string(peer) != s.Peer {
+		return false
+	}
+	free, err := lock.Acquire(context.Background(), lockPath(s.State, address), 0)
+	if err == nil {
+		free.Release()
+	}
+	return diag.KindOf(err) == diag.TryAgain
+}
+
 // dsyncWord is the address as Dsync takes it, which no shell misreads.
 func dsyncWord(address string) string { return base64.RawURLEncoding.EncodeToString([]byte(address)) }
 
 // lockPath is beside the record of the mailbox.
 func lockPath(state, address string) string { return recordPath(state, address) + ".lock" }
 
+// holderPath is of the file that names the peer for which the lock is held.
+func holderPath(state, address string) string { return lockPath(state, address) + ".for" }
+
 // busyFor is how long a merge waits for another one of the same mailbox.
 const busyFor = 2 * time.Second
 
-func lockMailbox(ctx context.Context, state, address string) (*lock.Lock, error) {
+func lockMailbox(ctx context.Context, state, address string, wait time.Duration) (*lock.Lock, error) {
 	path := lockPath(state, address)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, diag.CantCreate.Errorf("making room for records of mailboxes: %w", err)
 	}
-	held, err := lock.Acquire(ctx, path, busyFor)
+	held, err := lock.Acquire(ctx, path, wait)
 	if diag.KindOf(err) == diag.TryAgain {
 		return nil, diag.TryAgain.Errorf("the mailbox of %q is being merged already: %w", address, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the mailbox of %q: %w", address, err)
+	}
+	if err := os.Remove(holderPath(state, address)); err != nil && !gone(err) { // of one that was killed
+		held.Release()
+		return nil, diag.CantCreate.Errorf("the mailbox of %q: %w", address, err)
 	}
 	return held, nil
 }

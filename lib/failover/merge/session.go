@@ -86,12 +86,13 @@ func (s *session) ask(r request, use func(*answer) error) error {
 	if s.lost != nil {
 		return s.lost
 	}
+	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
+	defer silence.Stop()
 	text, err := json.Marshal(r)
 	if err == nil {
 		_, err = s.in.Write(append(text, '\n'))
 	}
-	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
-	defer silence.Stop()
+	s.out.left = mostAnswer
 	for err == nil {
 		var a answer
 		if err = s.out.next(&a); err != nil {

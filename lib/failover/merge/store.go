@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Store says where the mailboxes of a node are, as contrib/dovecot has them.
@@ -39,10 +40,15 @@ type Stamp struct {
 func (s Store) stamp(address string) (Stamp, error) {
 	home := s.home(address)
 	var st Stamp
-	var lines []string
-	err := look(filepath.Join(home, s.Mail), &lines, 0)
-	if err == nil && len(lines) > 0 {
-		sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	files := &files{below: filepath.Join(home, s.Mail)}
+	err := files.look(files.below, 0)
+	if wait := tick - time.Since(files.newest); err == nil && wait > 0 && wait <= tick {
+		time.Sleep(wait)
+		files.lines = nil
+		err = files.look(files.below, 0)
+	}
+	if err == nil && len(files.lines) > 0 {
+		sum := sha256.Sum256([]byte(strings.Join(files.lines, "\n")))
 		st.Real = hex.EncodeToString(sum[:12])
 	}
 	if err == nil {
@@ -71,7 +77,18 @@ var leaves = map[string]bool{"dbox-Mails": true, "cur": true, "new": true, "tmp"
 // maxDepth is more than Dovecot lets folders nest.
 const maxDepth = 64
 
-func look(dir string, lines *[]string, depth int) error {
+// files are what there is to see of those, below a directory.
+type files struct {
+	below  string
+	lines  []string
+	newest time.Time // of the directories of a Maildir
+}
+
+// tick is longer than the steps of the clock by which files get their times:
+// within one step a Maildir can change a second time and look the same.
+const tick = 20 * time.Millisecond
+
+func (f *files) look(dir string, depth int) error {
 	entries, err := os.ReadDir(dir)
 	if gone(err) {
 		return nil
@@ -86,17 +103,21 @@ func look(dir string, lines *[]string, depth int) error {
 		switch {
 		case !entry.IsDir():
 			if slices.Contains(tell, name) && !(maildir && strings.HasPrefix(name, "dovecot.index.")) {
-				err = add(path, lines)
+				_, err = f.add(path)
 			}
 		case name == "cur" || name == "new":
-			err = add(path, lines)
+			var at time.Time
+			if at, err = f.add(path); at.After(f.newest) {
+				f.newest = at
+			}
 		case leaves[name]:
 			for _, file := range tell {
-				err = errors.Join(err, add(filepath.Join(path, file), lines))
+				_, failed := f.add(filepath.Join(path, file))
+				err = errors.Join(err, failed)
 			}
 		case depth < maxDepth:
-			*lines = append(*lines, path)
-			err = look(path, lines, depth+1)
+			f.lines = append(f.lines, path[len(f.below):])
+			err = f.look(path, depth+1)
 		}
 		if err != nil {
 			return err
@@ -105,16 +126,16 @@ func look(dir string, lines *[]string, depth int) error {
 	return nil
 }
 
-func add(path string, lines *[]string) error {
+func (f *files) add(path string) (time.Time, error) {
 	info, err := os.Lstat(path)
 	if gone(err) {
-		return nil
+		return time.Time{}, nil
 	}
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	*lines = append(*lines, fmt.Sprint(path, info.Size(), info.ModTime().UnixNano()))
-	return nil
+	f.lines = append(f.lines, fmt.Sprint(path[len(f.below):], " ", info.Size(), " ", info.ModTime().UnixNano()))
+	return info.ModTime(), nil
 }
 
 // gone is also a directory that a user removed while we looked.

@@ -1,12 +1,11 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"time"
-
-	"rplan/lib/diag"
 )
 
 // Pass is one run over many mailboxes.
@@ -27,39 +26,6 @@ type Pass struct {
 type peerState struct {
 	stamps map[string]Stamp
 	err    error
-}
-
-// Report is what came of a pass. Left are mailboxes that were not seen to be equal on both
-// nodes at its end: those that failed, were busy or have no reachable peer.
-type Report struct {
-	Mailboxes   int      // for which this node is active
-	Merged      int      // had changed
-	Repaired    int      // deliveries that were there twice
-	Adopted     int      // copies that became messages
-	Recovered   int      // messages that only the other node had
-	Failed      int      //
-	Busy        int      // changed faster than they could be merged, or another merge was at work
-	Skipped     int      // the other node is out or cannot be reached
-	Left        int      //
-	Oldest      int64    // age in seconds of the oldest change that is on one node only
-	Seconds     float64  // that it took
-	Unreachable []string // nodes
-}
-
-// Add counts another pass, over other mailboxes.
-func (r *Report) Add(more *Report) {
-	r.Mailboxes += more.Mailboxes
-	r.Merged += more.Merged
-	r.Repaired += more.Repaired
-	r.Adopted += more.Adopted
-	r.Recovered += more.Recovered
-	r.Failed += more.Failed
-	r.Busy += more.Busy
-	r.Skipped += more.Skipped
-	r.Left += more.Left
-	r.Oldest = max(r.Oldest, more.Oldest)
-	r.Seconds += more.Seconds
-	r.Unreachable = append(r.Unreachable, more.Unreachable...)
 }
 
 // Run merges what changed. It returns an error only if nothing could be done at
@@ -145,30 +111,6 @@ type result struct {
 	skip  bool
 }
 
-func (r *Report) add(t *result, now time.Time) {
-	r.Repaired += t.repaired
-	r.Adopted += t.adopted
-	r.Recovered += t.recovered
-	if t.did != nothing && t.err == nil {
-		r.Merged++
-	}
-	switch {
-	case t.err != nil && diag.KindOf(t.err) == diag.TryAgain:
-		r.Busy++
-	case t.err != nil:
-		r.Failed++
-	}
-	if t.skip {
-		r.Skipped++
-	}
-	if t.err != nil || t.skip {
-		r.Left++
-	}
-	if t.since != 0 {
-		r.Oldest = max(r.Oldest, now.Unix()-t.since)
-	}
-}
-
 // worker merges one mailbox after the other.
 type worker struct {
 	*Pass
@@ -241,10 +183,18 @@ func (w *worker) failed(task Task, t result) result {
 	return t
 }
 
+// unmerged leaves the record alone while another pass is at work with it.
 func (w *worker) unmerged(task Task, why string) int64 {
-	rec, err := loadRecord(w.State, task.Address)
-	if err != nil {
+	held, err := lockMailbox(context.Background(), w.State, task.Address, 0)
+	if err == nil {
+		defer held.Release()
+	}
+	rec, wrong := loadRecord(w.State, task.Address)
+	if wrong != nil {
 		return w.Now().Unix()
+	}
+	if err != nil {
+		return cmp.Or(rec.Since, w.Now().Unix())
 	}
 	if rec.Since == 0 {
 		rec.Since, rec.Why = w.Now().Unix(), why
@@ -257,7 +207,7 @@ func (w *worker) unmerged(task Task, why string) int64 {
 
 // merge does the work on one mailbox, under its lock on both nodes.
 func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, err error) {
-	held, err := lockMailbox(ctx, w.State, task.Address)
+	held, err := lockMailbox(ctx, w.State, task.Address, busyFor)
 	if err != nil {
 		return out, err
 	}
@@ -267,7 +217,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		return out, err
 	}
 	here := local{w.Store, task.Address}
-	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address)}
+	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}}
 	m.save = func() error { return rec.save(w.State, task.Address) }
 	if task.Peer != "" {
 		there, err := w.open(ctx, task)
@@ -319,6 +269,10 @@ func (w *worker) distrust(rec *record, task Task) error {
 func (w *worker) open(ctx context.Context, task Task) (*remote, error) {
 	s := w.sessions[task.Peer]
 	if s == nil || s.lost != nil {
+		if s != nil {
+			s.end()
+			delete(w.sessions, task.Peer)
+		}
 		var err error
 		if s, err = begin(ctx, w.Dial, task.Peer); err != nil {
 			return nil, err

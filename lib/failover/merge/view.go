@@ -20,11 +20,17 @@ type Message struct {
 	Saved  int64  `json:"s,omitempty"` // when it was stored here, in seconds since 1970; in copies only
 }
 
+// deleted is the mark of a message that its user is going to remove.
+const deleted = `\Deleted`
+
+func (m Message) marked() bool { return slices.Contains(strings.Fields(m.Flags), deleted) }
+
 // View is what one node has of a mailbox.
 type View struct {
 	Real    []Message // in the folders that the user sees
 	Copies  []Message // blind copies that arrived here, not yet known to be in a folder
 	Deleted []Message // what the user deleted since the last pass
+	Dropped []string  // GUIDs of folders that were deleted, also long ago
 }
 
 // ids are the delivery ids of the messages.

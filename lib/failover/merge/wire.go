@@ -27,10 +27,10 @@ type request struct {
 type answer struct {
 	Address string   `json:"a,omitempty"`  // of stamps
 	Stamp   *Stamp   `json:"t,omitempty"`  // of stamps and stamp
-	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted
+	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted; or dropped, with a GUID
 	Message *Message `json:"m,omitempty"`
 	Folder  string   `json:"n,omitempty"` // of folders: the name
-	GUID    string   `json:"g,omitempty"` // likewise
+	GUID    string   `json:"g,omitempty"` // likewise, or of a folder that was deleted
 	End     bool     `json:"end,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Kind    int      `json:"kind,omitempty"` // of diag
@@ -41,17 +41,23 @@ const maxLine = 1 << 20
 
 var errProtocol = errors.New("the other node does not speak rp-failover's language; is rplan there of the same version?")
 
-// lines reads objects.
-type lines struct{ in *bufio.Reader }
+// mostAnswer bounds an answer: that is more than a million messages.
+const mostAnswer = 1 << 28
 
-func newLines(r io.Reader) *lines { return &lines{bufio.NewReaderSize(r, 1<<16)} }
+// lines reads objects.
+type lines struct {
+	in   *bufio.Reader
+	left int // bytes that may still come
+}
+
+func newLines(r io.Reader) *lines { return &lines{bufio.NewReaderSize(r, 1<<16), mostAnswer} }
 
 // next reads one object. Its error is io.EOF at the end.
 func (l *lines) next(v any) error {
 	var line []byte
 	for {
 		part, err := l.in.ReadSlice('\n')
-		if len(line)+len(part) > maxLine {
+		if l.left -= len(part); len(line)+len(part) > maxLine || l.left < 0 {
 			return errProtocol
 		}
 		line = append(line, part...)
@@ -110,11 +116,20 @@ func (v *View) items(send func(*answer) error) error {
 			}
 		}
 	}
+	for _, guid := range v.Dropped {
+		if err := send(&answer{Store: "dropped", GUID: guid}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // add takes one of them.
 func (v *View) add(a *answer) error {
+	if a.Store == "dropped" && isGUID(a.GUID) {
+		v.Dropped = append(v.Dropped, a.GUID)
+		return nil
+	}
 	m := a.Message
 	if m == nil || m.UID == 0 || m.GUID == "" || len(m.GUID) > maxGUID || m.ID != deliveryID(m.ID) || m.Flags != canonical(m.Flags) ||
 		(a.Store == "real") != isGUID(m.Folder) {

@@ -1,0 +1,216 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"rplan/lib/failover/merge"
+)
+
+// scene is one user's mailbox on both nodes, to which a test does things by
+// itself.
+type scene struct {
+	t    *testing.T
+	user string
+	said []string
+}
+
+// everyFormat runs a test for a user of each format, whose mailboxes are empty.
+func everyFormat(t *testing.T, test func(s *scene)) {
+	collective(t)
+	for _, format := range formats {
+		t.Run(format, func(t *testing.T) {
+			reset(t)
+			test(&scene{t: t, user: "user@" + format})
+		})
+	}
+}
+
+// text is a message with a delivery id.
+func text(token string) string {
+	return "X-RPlan-ID: Q" + token + ".mx.example.net\nMessage-ID: <" + token + "@example.net>\nSubject: " + token + "\n\nbody of " + token + "\n"
+}
+
+func (s *scene) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, strings.Join(s.said, "\n"))
+	}
+}
+
+// mail delivers a message to the active node's folders and, as a copy, to the standby.
+func (s *scene) mail(active, token string) {
+	s.t.Helper()
+	s.must(deliver(active, "24", s.user, text(token)))
+	s.must(deliver(other(active), "10024", s.user, text(token)))
+}
+
+// imap says commands in a session of the user's.
+func (s *scene) imap(node string, commands ...string) {
+	s.t.Helper()
+	session, err := login(node, s.user)
+	s.must(err)
+	defer session.close()
+	for _, c := range commands {
+		if _, err := session.say("%s", c); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// merge runs a pass on the active node, which is to end well.
+func (s *scene) merge(active string) *merge.Report {
+	s.t.Helper()
+	r := s.pass(active)
+	if r.Failed+r.Busy > 0 {
+		s.t.Fatalf("%+v\n%s", *r, strings.Join(s.said, "\n"))
+	}
+	return r
+}
+
+func (s *scene) pass(active string) *merge.Report {
+	s.t.Helper()
+	become(active)
+	p := pass(active, other(active))
+	p.All, p.Steps = true, true
+	s.said = nil
+	p.Note = func(address, text string) { s.said = append(s.said, text) }
+	r, err := p.Run(context.Background(), tasks(other(active), []string{s.user}))
+	s.must(err)
+	return r
+}
+
+// holds says what a node's folders are to hold: "FOLDER TOKEN FLAGS" for each message, sorted.
+func (s *scene) holds(node string, want ...string) {
+	s.t.Helper()
+	messages, err := look(node, s.user, "*")
+	s.must(err)
+	var have []string
+	for _, m := range messages {
+		have = append(have, strings.TrimSpace(fmt.Sprint(m.Mailbox, " ", m.Token, " ", m.Flags)))
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, want) {
+		s.t.Errorf("%s has %q, want %q\n%s", node, have, want, strings.Join(s.said, "\n"))
+	}
+}
+
+// both is holds for both nodes.
+func (s *scene) both(want ...string) {
+	s.t.Helper()
+	s.holds("n1", want...)
+	s.holds("n2", want...)
+}
+
+// TestMarkedDouble: of a message that came twice the user has marked one for
+// removal. That one goes, and the mark is on no other.
+func TestMarkedDouble(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.must(deliver("n1", "24", s.user, text("a")))
+		s.imap("n1", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted \Seen)`)
+		s.merge("n1")
+		s.both(`INBOX a \Seen`)
+	})
+}
+
+// TestMarkedElsewhere: the mark for removal of a message that is another one on the other side.
+func TestMarkedElsewhere(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.must(deliver("n1", "24", s.user, text("a")))
+		s.must(deliver("n2", "24", s.user, text("a")))
+		s.imap("n2", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted \Flagged)`)
+		s.merge("n1")
+		s.both(`INBOX a \Flagged`)
+	})
+}
+
+// TestDoubleDeletedElsewhere: of a message that came twice to the lost node,
+// its user deleted the one that the other node has.
+func TestDoubleDeletedElsewhere(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.merge("n1")
+		s.must(deliver("n1", "24", s.user, text("a")))
+		s.imap("n1", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted)`, "UID EXPUNGE 1")
+		s.merge("n2")
+		s.both("INBOX a")
+		s.merge("n1")
+		s.both("INBOX a")
+	})
+}
+
+// TestFolderDeletedElsewhere: a folder is deleted on one node while, unseen by
+// it, a message is moved into it on the other.
+func TestFolderDeletedElsewhere(t *testing.T) {
+	for _, deletes := range []string{"n1", "n2"} {
+		everyFormat(t, func(s *scene) {
+			s.mail("n1", "a")
+			s.imap("n1", "CREATE Work")
+			s.merge("n1")
+			s.imap(other(deletes), "SELECT INBOX", "UID MOVE 1 Work")
+			s.imap(deletes, "DELETE Work")
+			s.merge("n2")
+			s.both("Work a")
+		})
+	}
+}
+
+// TestFolderDeleted: where one node was used alone, what it deleted goes.
+func TestFolderDeleted(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.mail("n1", "b")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", "UID MOVE 1 Work")
+		s.merge("n1")
+		s.imap("n1", "DELETE Work")
+		s.merge("n1")
+		s.both("INBOX b")
+	})
+}
+
+// TestNamesOfStores: a user may have folders with the names of the directories of the hidden stores.
+func TestNamesOfStores(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for i, folder := range []string{"copies", "copies/INBOX", "deleted/INBOX", "deleted/x"} {
+			s.mail("n1", string(rune('a'+i)))
+			s.imap("n1", "CREATE "+folder, "SELECT INBOX", "MOVE 1 "+folder)
+		}
+		s.merge("n1")
+		s.both("copies a", "copies/INBOX b", "deleted/INBOX c", "deleted/x d")
+	})
+}
+
+// TestStrangeKeyword: keywords that Dovecot takes from a user.
+func TestStrangeKeyword(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		long := strings.Repeat("k", 50)
+		s.must(deliver("n1", "24", s.user, text("a")))
+		s.must(deliver("n2", "24", s.user, text("a")))
+		s.imap("n2", "SELECT INBOX", "UID STORE 1 +FLAGS (-x "+long+" a;b$&')")
+		s.merge("n1")
+		s.both("INBOX a -x a;b$&' " + long)
+	})
+}
+
+// TestMessageIDs: what a Message-ID says does not matter.
+func TestMessageIDs(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		var want []string
+		for i, header := range []string{"", "", "Message-ID: <same@example.net>\n", "Message-ID: <same@example.net>\n", "Message-ID: \n"} {
+			message := fmt.Sprintf("X-RPlan-ID: Q%d.mx\n%sSubject: t%d\n\nbody\n", i, header, i)
+			s.must(deliver("n1", "24", s.user, message))
+			s.must(deliver("n2", "10024", s.user, message))
+			want = append(want, fmt.Sprint("INBOX t", i))
+		}
+		// And the same without a delivery id, as users store them.
+		s.imap("n1", "APPEND INBOX {26+}\r\nSubject: own\r\n\r\nbody 12\r\n", "APPEND INBOX {26+}\r\nSubject: own\r\n\r\nbody 12\r\n")
+		want = slices.Insert(want, 0, "INBOX own", "INBOX own")
+		s.merge("n1")
+		s.merge("n1")
+		s.both(want...)
+	})
+}
