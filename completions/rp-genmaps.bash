@@ -30,7 +30,7 @@ _rp_genmaps() {
 		;;
 	-n | --node | --explain | --wait) ;; # only the admin knows
 	*)
-		mapfile -t COMPREPLY < <(compgen -W '--config --directory --node --only --output --dry-run --diff
+		mapfile -t COMPREPLY < <(compgen -W '--config --directory --node --only --states --output --dry-run --diff
 			--explain --json --force --allow-loss --allow-older --no-reload --wait --verbose --version --help
 			-c -n -o -v -h' -- "$cur")
 		;;

@@ -5,6 +5,7 @@ complete -c rp-genmaps -s c -l config -r -F -d 'Read the configuration from a fi
 complete -c rp-genmaps -l directory -x -a 'ldapi:/// ldap:// ldaps:// ldif:' -d 'Read the directory from another place'
 complete -c rp-genmaps -s n -l node -x -d 'Make the maps of another node'
 complete -c rp-genmaps -l only -x -a 'ssh postfix dovecot apache dns' -d 'Only the maps of one service'
+complete -c rp-genmaps -l states -d 'Only what follows the states of the nodes'
 complete -c rp-genmaps -s o -l output -x -a '(__fish_complete_directories)' -d 'Write the maps below another directory, tell no service'
 complete -c rp-genmaps -l dry-run -d 'Say what would be written, change nothing'
 complete -c rp-genmaps -l diff -d 'Show each row that differs from the published maps'

@@ -138,7 +138,7 @@ func (w *world) report(node string) *NodeReport {
 	v, err := src.Version(context.Background())
 	must(w.t, err)
 	return &NodeReport{
-		Node: node, Time: noon, Version: "1", Dovecot: "2.3.19.1", Directory: v, Maps: MapsReport{Version: v, At: noon},
+		Node: node, Time: noon, Version: "1", Dovecot: "2.3.19.1", Directory: v, Maps: MapsReport{Version: v, States: v, At: noon},
 		Disks: []Disk{{Path: "/var/vmail", Free: 50, Total: 100}},
 	}
 }

@@ -30,7 +30,7 @@ func (s *server) report(ctx context.Context) *NodeReport {
 	r.Sync = s.lastSync()
 	maps := s.mapsDir()
 	if state, err := published.Load(maps); err == nil {
-		r.Maps.Version = state.Version()
+		r.Maps.Version, r.Maps.States = state.Version(), state.States()
 	}
 	r.Maps.At, _ = published.Checked(maps)
 	r.Directory = s.directory(ctx)

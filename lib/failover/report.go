@@ -23,6 +23,7 @@ type NodeReport struct {
 // MapsReport is where a node's maps stand.
 type MapsReport struct {
 	Version source.Version `json:"version"` // that all of them have at least
+	States  source.Version `json:"states"`  // from which the nodes' states are that they follow
 	At      time.Time      `json:"at"`      // when they were last found or made current
 	Error   string         `json:"error,omitempty"`
 }

@@ -127,13 +127,9 @@ func (s *server) admit(ctx context.Context, peer, verb string) error {
 	return nil
 }
 
-// readNodes reads the nodes only, which takes as long with a million users.
+// readNodes reads the nodes only.
 func readNodes(ctx context.Context, c *configuration) (*directory.Snapshot, error) {
-	settings := c.directory
-	for _, m := range []*source.Mapping{&settings.Domain, &settings.Mailbox, &settings.Forward, &settings.Site, &settings.List} {
-		m.Filter = ""
-	}
-	src, err := source.New(settings)
+	src, err := source.New(c.directory.OfNodes())
 	if err != nil {
 		return nil, err
 	}
@@ -166,10 +162,11 @@ func (s *server) answerStatus(ctx context.Context, q asked) error {
 	return json.NewEncoder(q.stdout).Encode(s.report(ctx))
 }
 
-// answerMaps makes the maps before it says where they are.
+// answerMaps makes the maps that follow the nodes' states before it says where
+// they are; all else is left to this node's own runs of rp-genmaps.
 func (s *server) answerMaps(ctx context.Context, q asked) error {
 	_, err := s.run(ctx, run.Cmd{
-		Argv:    []string{s.config.failover.Genmaps, "--config", s.path, "--json", "--wait", "30s"},
+		Argv:    []string{s.config.failover.Genmaps, "--config", s.path, "--states", "--json", "--wait", "30s"},
 		Timeout: mapsTime,
 	})
 	r := s.report(ctx)

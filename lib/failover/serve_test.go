@@ -140,7 +140,7 @@ func TestReport(t *testing.T) {
 	must(t, os.WriteFile(m.path, append(text, []byte("[genmaps]\noutput = \""+maps+"\"\nmax-loss = \"20%\"\n")...), 0o600))
 	m.config.failover.Mounts = []string{"/proc", maps}
 	m.config.failover.Home = maps + "/mail/%u"
-	state := &published.State{Node: "n1", Wanted: []string{"a"}, Services: map[string]*published.ServiceState{"a": {Version: "csn:x"}}}
+	state := &published.State{Node: "n1", Wanted: []string{"a"}, Services: map[string]*published.ServiceState{"a": {Version: "csn:x", States: "csn:y"}}}
 	must(t, state.Save(maps))
 	must(t, published.Check(maps, noon.Add(-time.Minute)))
 	must(t, os.MkdirAll(m.config.failover.State, 0o700))
@@ -152,11 +152,11 @@ func TestReport(t *testing.T) {
 	r := &NodeReport{}
 	must(t, json.Unmarshal([]byte(out), r))
 	if r.Node != "n1" || !r.Time.Equal(noon) || r.Dovecot != "2.3.19.1" || r.Queue != 2 || !strings.HasPrefix(string(r.Directory), "csn:") ||
-		r.Maps.Version != "csn:x" || r.age(r.Maps.At) != time.Minute || !slices.Equal(r.Unmounted, []string{maps}) ||
+		r.Maps.Version != "csn:x" || r.Maps.States != "csn:y" || r.age(r.Maps.At) != time.Minute || !slices.Equal(r.Unmounted, []string{maps}) ||
 		len(r.Disks) != 1 || r.Disks[0].Path != maps+"/mail" || r.Disks[0].Total == 0 || r.Sync.Failed != 1 || r.Sync.OldestUnmerged != 12.5 {
 		t.Errorf("report is %s", out)
 	}
-	m.fail["rp-genmaps --config CONFIG --json --wait 30s"] = diag.Refused.Errorf("it loses too much")
+	m.fail["rp-genmaps --config CONFIG --states --json --wait 30s"] = diag.Refused.Errorf("it loses too much")
 	m.fail["postqueue -j"] = errors.New("no Postfix")
 	out, err = m.ask("", "maps")
 	if err != nil || !strings.Contains(out, `"error":"it loses too much"`) || !strings.Contains(out, `"queue":-1`) {

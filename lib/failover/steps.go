@@ -58,7 +58,7 @@ func (c *change) current1(ctx context.Context, node string, deadline time.Time) 
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err == nil && !r.Maps.Version.Older(c.outcome.Version):
+		case err == nil && !r.Maps.States.Older(c.outcome.Version):
 			c.detail("node %q has published", node)
 			return nil
 		case err == nil && r.Maps.Error != "":

@@ -118,7 +118,7 @@ func contents(t testing.TB, dir string) map[string]string {
 	files := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(dir, path)
-		if err != nil || d.IsDir() || slices.Contains([]string{".lock", ".state.json", ".checked"}, name) {
+		if err != nil || d.IsDir() || slices.Contains([]string{".lock", ".state.json", ".outline.json", ".checked"}, name) {
 			return err
 		}
 		text, err := os.ReadFile(path)

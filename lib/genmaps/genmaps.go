@@ -46,6 +46,7 @@ type Options struct {
 	AllowLoss  bool          // publish although a map loses many rows
 	AllowOlder bool          // read a replica that is older than the last run's
 	NoReload   bool          // tell no service: they do not run yet
+	States     bool          // only what follows the nodes' states, if that can be told from the rest
 	Wait       time.Duration // for another run to end
 	Verbose    bool          // say what is done
 
@@ -144,6 +145,9 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 				WithHint("leave --output out to publish, or name another directory")
 		}
 	}
+	if o.States && (o.DryRun || o.Diff || o.Force || o.Output != "") {
+		return nil, diag.Usage.Errorf("--states publishes, and at once: it goes with none of --dry-run, --diff, --force, --output")
+	}
 	if o.JSON && o.Diff {
 		return nil, diag.Usage.Errorf("--json and --diff cannot both be on standard output").WithHint("choose one")
 	}
@@ -181,7 +185,7 @@ func (r *runner) run(ctx context.Context) error {
 		// What an earlier run could not tell does not wait for this one's success.
 		err = errors.Join(err, r.live.reload(context.WithoutCancel(ctx), r.maps))
 	}
-	if err == nil && !r.DryRun && len(r.Only) == 0 {
+	if err == nil && !r.DryRun && len(r.Only) == 0 && r.report.Version == r.report.States {
 		err = published.Check(r.maps, began)
 	}
 	return err
@@ -192,6 +196,9 @@ func (r *runner) make(ctx context.Context) error {
 	if unchanged, err := r.unchanged(ctx); unchanged || err != nil {
 		return err
 	}
+	if done, err := r.states(ctx); done && r.States || err != nil {
+		return err
+	}
 	snapshot, err := r.read(ctx)
 	if err != nil {
 		return err
@@ -200,7 +207,10 @@ func (r *runner) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, services, files)
+	if err := r.keepOutline(snapshot); err != nil {
+		return err
+	}
+	return r.publish(ctx, services, files, nil)
 }
 
 // digest is over all that shapes the maps beside the directory: settings, what is on this node, this program.
@@ -243,7 +253,7 @@ func (r *runner) unchanged(ctx context.Context) (bool, error) {
 	if !current {
 		return false, r.checkAge(version)
 	}
-	r.report.Unchanged, r.report.Version = true, version
+	r.report.Unchanged, r.report.Version, r.report.States = true, version, version
 	if r.DryRun && !r.JSON && !r.Diff {
 		fmt.Fprintln(r.env.Stdout, nothingToDo)
 	}
@@ -282,7 +292,7 @@ func (r *runner) read(ctx context.Context) (*directory.Snapshot, error) {
 	if err := r.checkAge(result.Version); err != nil {
 		return nil, err
 	}
-	r.report.Version = result.Version
+	r.report.Version, r.report.States = result.Version, result.Version
 	r.report.URL = result.URL
 	r.report.addProblems(result.Problems)
 	for _, line := range r.report.shownProblems() {
@@ -298,7 +308,7 @@ func (r *runner) render(s *directory.Snapshot) (services []string, files []rende
 		return nil, nil, diag.Config.Errorf("the directory has no node %q; its nodes are %s", r.Node, strings.Join(s.NodeNames(), ", ")).
 			WithHint("set node in rplan.toml, or name one with --node")
 	}
-	in := &render.Input{Snapshot: s, Self: self, Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps}
+	in := r.input(s)
 	r.state.Wanted = nil
 	for _, renderer := range render.For(self.Roles) {
 		r.state.Wanted = append(r.state.Wanted, renderer.Service)
@@ -315,6 +325,12 @@ func (r *runner) render(s *directory.Snapshot) (services []string, files []rende
 	return services, files, nil
 }
 
+func (r *runner) input(s *directory.Snapshot) *render.Input {
+	return &render.Input{
+		Snapshot: s, Self: s.Node(r.Node), Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps,
+	}
+}
+
 // dropUnwanted forgets services for which the node has no role any more. Their
 // maps stay: the server may still run, and must not find its tables gone.
 func (r *runner) dropUnwanted() {
@@ -328,10 +344,11 @@ func (r *runner) dropUnwanted() {
 }
 
 // publish does one service after the other: one that is refused does not hold back the others.
-func (r *runner) publish(ctx context.Context, services []string, files []render.File) error {
+// With part, it looks at no files but those.
+func (r *runner) publish(ctx context.Context, services []string, files []render.File, part func(render.File) bool) error {
 	out := bufio.NewWriter(r.env.Stdout)
 	defer out.Flush()
-	planner := &planner{maps: r.maps, before: r.state, force: r.Force, now: r.env.Now()}
+	planner := &planner{maps: r.maps, before: r.state, force: r.Force, now: r.env.Now(), part: part}
 	if r.Diff {
 		planner.show = diffPrinter(out, r.maps)
 	}
@@ -339,13 +356,18 @@ func (r *runner) publish(ctx context.Context, services []string, files []render.
 	if r.DryRun {
 		to = dry{out: out, quiet: r.JSON || r.Diff}
 	}
-	r.live.version = r.report.Version
+	r.live.version = r.report.States
 	var failed error
 	for _, service := range services {
 		err := r.publishService(ctx, planner, to, service, files)
 		failed = errors.Join(failed, err)
 		if kind := diag.KindOf(err); ctx.Err() != nil || err != nil && kind != diag.Refused && kind != diag.Unavailable {
 			return failed
+		}
+	}
+	if !r.DryRun && (r.States || part == nil) { // else there is more to come
+		if err := r.state.Save(r.maps); err != nil {
+			return errors.Join(failed, err)
 		}
 	}
 	if failed == nil && r.DryRun && !r.JSON && !r.Diff && len(r.report.Changes)+len(r.report.Removed) == 0 {
@@ -368,21 +390,28 @@ func (r *runner) publishService(ctx context.Context, planner *planner, to publis
 	if !r.AllowLoss {
 		err = checkLosses(p, &r.config.genmaps)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.part && len(p.changes) == 0:
+		r.live.follows(service)
+		return nil
+	default:
 		err = to.publish(ctx, p)
 	}
 	if kind := diag.KindOf(err); err == nil || kind != diag.Refused && kind != diag.Unavailable {
 		r.report.addPlan(p)
 		return err
 	}
-	if part := p.urgent(); len(part.changes) > 0 {
-		if partly := to.publish(ctx, part); partly != nil {
-			return errors.Join(err, partly)
-		}
-		r.report.addPlan(part)
-		if r.DryRun {
-			return err
-		}
+	part := p.urgent()
+	if len(part.changes) == 0 {
+		r.live.follows(service)
+		return err
+	}
+	if partly := to.publish(ctx, part); partly != nil {
+		return errors.Join(err, partly)
+	}
+	r.report.addPlan(part)
+	if !r.DryRun {
 		r.note(fmt.Sprintf("of %s, only what follows the nodes' states was published", service))
 	}
 	return err

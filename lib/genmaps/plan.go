@@ -27,12 +27,13 @@ type plan struct {
 	removed []string // published files that belong to no map any more, relative to maps
 	zones   loss     // of all zones together
 	held    bool     // other changes of the service were refused
+	part    bool     // other files of the service were not looked at
 }
 
 // urgent is the part of a refused plan that goes out all the same: a loss or a
 // bad zone must not keep users on a node that is gone.
 func (p *plan) urgent() *plan {
-	part := &plan{maps: p.maps, service: p.service, files: p.files, held: true}
+	part := &plan{maps: p.maps, service: p.service, files: p.files, held: true, part: p.part}
 	for _, c := range p.changes {
 		if c.Urgent {
 			part.changes = append(part.changes, c)
@@ -64,12 +65,16 @@ type planner struct {
 	force  bool             // take every file for a changed one
 	now    time.Time
 	show   func(f render.File, line []byte) // is told each line of the diff; may be nil
+	part   func(f render.File) bool         // the files to look at; nil is all of them
 }
 
 // plan compares the files of a service.
 func (p *planner) plan(service string, files []render.File) (*plan, error) {
-	out := &plan{maps: p.maps, service: service, files: files}
+	out := &plan{maps: p.maps, service: service, files: files, part: p.part != nil}
 	for i, f := range files {
+		if out.part && !p.part(f) {
+			continue
+		}
 		c := &change{File: f}
 		var err error
 		if f.Rows != nil {
@@ -84,6 +89,9 @@ func (p *planner) plan(service string, files []render.File) (*plan, error) {
 		if !c.None() || !p.intact(f) {
 			out.changes = append(out.changes, c)
 		}
+	}
+	if out.part {
+		return out, nil
 	}
 	out.removed = strays(service, files, p.before)
 	return out, p.countRemovedZones(out)

@@ -210,14 +210,20 @@ func (p *plan) inPlace() map[string]bool {
 
 // settle records what the published files were made from.
 func (l *live) settle(p *plan) error {
-	s := &published.ServiceState{Files: map[string]string{}}
+	s := &published.ServiceState{States: l.version, Files: map[string]string{}}
 	if before := l.state.Services[p.service]; before != nil {
 		s.Reload, s.Version = before.Reload, before.Version
+		if p.part {
+			s.Inputs, s.Files = before.Inputs, before.Files
+		}
 	}
-	if !p.held { // else the next run looks again, and still knows how far the replica was
+	switch {
+	case p.held: // the next run looks again, and still knows how far the replica was
+		s.Inputs = ""
+	case !p.part:
 		s.Version, s.Inputs = l.version, l.inputs
 	}
-	for _, f := range p.files {
+	for _, f := range p.made() {
 		for _, path := range paths(f) {
 			st, err := published.Stamp(filepath.Join(p.maps, path))
 			if errors.Is(err, fs.ErrNotExist) && p.held {
@@ -232,6 +238,26 @@ func (l *live) settle(p *plan) error {
 	l.state.Services[p.service] = s
 	l.step("note what was published for " + p.service)
 	return l.state.Save(p.maps)
+}
+
+// made are the files whose state on disk is to be noted: of a part, what it
+// changed, as the others may have been touched since they were looked at.
+func (p *plan) made() []render.File {
+	if !p.part {
+		return p.files
+	}
+	var made []render.File
+	for _, c := range p.changes {
+		made = append(made, c.File)
+	}
+	return made
+}
+
+// follows notes that what a service has follows the nodes' states already.
+func (l *live) follows(service string) {
+	if s := l.state.Services[service]; s != nil {
+		s.States = l.version
+	}
 }
 
 // reload tells the services that have to be told, those of an earlier run too.

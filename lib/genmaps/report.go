@@ -16,7 +16,8 @@ import (
 type report struct {
 	Node      string         `json:"node"`
 	Unchanged bool           `json:"unchanged"` // nothing was read: version and inputs are those of the last run
-	Version   source.Version `json:"version"`
+	Version   source.Version `json:"version"`   // of the directory, for all maps
+	States    source.Version `json:"states"`    // and for what follows the nodes' states
 	URL       string         `json:"url,omitempty"`
 	Changes   []changeReport `json:"changes"`
 	Removed   []string       `json:"removed"`

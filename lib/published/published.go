@@ -35,6 +35,7 @@ type State struct {
 // ServiceState is where one service's maps stand.
 type ServiceState struct {
 	Version   source.Version    `json:"version"`             // of the directory they were made from
+	States    source.Version    `json:"states"`              // likewise, as far as they follow the nodes' states
 	Inputs    string            `json:"inputs"`              // digest of all else that they were made from
 	Files     map[string]string `json:"files"`               // stamps of what is published, by path below the maps directory
 	Unsettled bool              `json:"unsettled,omitempty"` // a swap was begun and not seen to its end
@@ -97,19 +98,31 @@ func (s *State) Save(maps string) error {
 // that cannot be said: a service has no maps yet, or was left in mid-swap, or
 // two versions are such that none is older.
 func (s *State) Version() source.Version {
+	return s.oldest(func(of *ServiceState) source.Version { return of.Version })
+}
+
+// States is the version of the directory from which the nodes' states are that
+// the maps of all services follow. It is no older than Version, and newer where
+// only those states were looked at, or what users' entries change was refused.
+func (s *State) States() source.Version {
+	return s.oldest(func(of *ServiceState) source.Version { return of.States })
+}
+
+func (s *State) oldest(version func(*ServiceState) source.Version) source.Version {
 	var oldest source.Version
 	for i, service := range s.Wanted {
 		of := s.Services[service]
-		switch {
-		case of == nil || of.Unsettled || of.Version == "":
+		if of == nil || of.Unsettled || version(of) == "" {
 			return ""
+		}
+		switch v := version(of); {
 		case i == 0:
-			oldest = of.Version
-		case of.Version == oldest:
-		case of.Version.Older(oldest) == oldest.Older(of.Version):
+			oldest = v
+		case v == oldest:
+		case v.Older(oldest) == oldest.Older(v):
 			return "" // other files, or writes of two providers
-		case of.Version.Older(oldest):
-			oldest = of.Version
+		case v.Older(oldest):
+			oldest = v
 		}
 	}
 	return oldest

@@ -68,9 +68,7 @@ type Change struct {
 // NewWriter takes the settings of [directory], of which URLs, BindDN and
 // PasswordFile are those for writing; or the password, where somebody typed it.
 func NewWriter(s Settings, password []byte) (*Writer, error) {
-	for _, kind := range []directory.Kind{directory.KindDomain, directory.KindMailbox, directory.KindForward, directory.KindSite, directory.KindList} {
-		s.mapping(kind).Filter = ""
-	}
+	s = s.OfNodes()
 	w := &Writer{settings: s, password: password}
 	for _, u := range s.URLs {
 		if strings.HasPrefix(u, "ldif:") {

@@ -1,16 +1,16 @@
-// Bench measures rp-genmaps as whole processes against named programs, in one
-// run, and prints ratios: make bench. It needs Debian's slapd, ldap-utils,
-// postfix and postfix-cdb.
+// Bench measures rp-genmaps and rp-failover as whole processes against named
+// programs, in one run, and prints ratios: make bench. It needs Debian's slapd,
+// ldap-utils, postfix and postfix-cdb, and for rp-failover root and what a lab needs.
 package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,29 +21,55 @@ import (
 )
 
 func main() {
-	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure with, comma-separated")
+	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure rp-genmaps with, comma-separated")
+	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
+	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
+	disk := flag.String("disk", "build/bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs); err != nil {
+	if err := bench(*sizes, *runs, *messages, *still, *disk); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs int) error {
+func bench(sizes string, runs, messages, still int, disk string) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, program := range []string{"rp-genmaps", "generate"} {
-		path := map[string]string{"rp-genmaps": "rplan/cmd/rp-genmaps", "generate": "rplan/contrib/example/generate"}[program]
+	for _, program := range []string{"rp-genmaps", "rp-failover", "generate"} {
+		path := map[string]string{"generate": "rplan/contrib/example/generate"}[program]
+		if path == "" {
+			path = "rplan/cmd/" + program
+		}
 		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), path).CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w: %s", program, err, out)
 		}
 	}
+	if sizes != "" {
+		if err := maps(dir, sizes, runs); err != nil {
+			return err
+		}
+	}
+	ctx := context.Background()
+	if messages > 0 {
+		if err := mail(ctx, dir, disk, runs, messages); err != nil {
+			return err
+		}
+	}
+	if still > 0 {
+		return idle(ctx, dir, disk, runs, still)
+	}
+	return nil
+}
+
+// maps measures rp-genmaps.
+func maps(dir, sizes string, runs int) error {
 	fmt.Printf("%-10s %-44s %10s %10s %7s\n", "mailboxes", "what", "rplan", "peer", "ratio")
 	var changes []string
+	var scenes []*scene
 	for _, size := range strings.Split(sizes, ",") {
 		n, err := strconv.Atoi(size)
 		if err != nil {
@@ -53,13 +79,14 @@ func bench(sizes string, runs int) error {
 		if err := s.measure(); err != nil {
 			return fmt.Errorf("%d mailboxes: %w", n, err)
 		}
-		changes = append(changes, s.change)
+		changes, scenes = append(changes, s.change), append(scenes, s)
 	}
 	same := "the same at every size"
 	if len(slices.Compact(slices.Clone(changes))) > 1 {
 		same = "NOT the same at every size"
 	}
-	fmt.Printf("\nrewritten by a node's state change, zones apart: %s; %s\n", strings.Join(slices.Compact(changes), "; "), same)
+	fmt.Printf("\nrewritten by a node's state change: %s; %s\n", strings.Join(slices.Compact(changes), "; "), same)
+	compare(scenes[0], scenes[len(scenes)-1])
 	return nil
 }
 
@@ -71,6 +98,7 @@ type scene struct {
 	server     *slapd.Server
 	maps       string // the maps directory of the last full run
 	change     string
+	times      map[string]time.Duration // of a state change
 }
 
 func (s *scene) measure() error {
@@ -232,40 +260,5 @@ func (s *scene) idleRun() error {
 		all = append(all, u)
 	}
 	fmt.Printf("%-10d %-44s %7.1f ms\n", s.mailboxes, "run with nothing to do", float64(median(all[1:]).wall.Microseconds())/1000)
-	return nil
-}
-
-// stateChange takes a node out and reports what that rewrites, for this size.
-func (s *scene) stateChange() error {
-	if err := s.setState("out"); err != nil {
-		return err
-	}
-	u, err := s.genmaps("--json")
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(filepath.Join(s.dir, "out"))
-	if err != nil {
-		return err
-	}
-	rows, files := 0, 0
-	var size int64
-	for _, m := range regexp.MustCompile(`(?s)"file": "([^"]+)",\s+"rows": \d+,\s+"added": (\d+),\s+"removed": (\d+),\s+"changed": (\d+)`).FindAllStringSubmatch(string(text), -1) {
-		if strings.HasPrefix(m[1], "dns/") {
-			continue
-		}
-		files++
-		for _, count := range m[2:] {
-			n, _ := strconv.Atoi(count)
-			rows += n
-		}
-		info, err := os.Stat(filepath.Join(s.maps, m[1]))
-		if err != nil {
-			return err
-		}
-		size += info.Size()
-	}
-	s.change = fmt.Sprintf("%d rows in %d files, %d bytes", rows, files, size)
-	fmt.Printf("%-10d %-44s %9.2fs\n", s.mailboxes, "a node goes out: "+s.change, u.wall.Seconds())
 	return nil
 }
