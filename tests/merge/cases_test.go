@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rplan/lib/failover/merge"
@@ -15,6 +16,7 @@ import (
 type scene struct {
 	t    *testing.T
 	user string
+	all  bool // passes compare the mailbox, whether it seems changed or not
 	said []string
 }
 
@@ -24,7 +26,7 @@ func everyFormat(t *testing.T, test func(s *scene)) {
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
 			reset(t)
-			test(&scene{t: t, user: "user@" + format})
+			test(&scene{t: t, user: "user@" + format, all: true})
 		})
 	}
 }
@@ -61,24 +63,33 @@ func (s *scene) imap(node string, commands ...string) {
 	}
 }
 
-// merge runs a pass on the active node, which is to end well.
-func (s *scene) merge(active string) *merge.Report {
+// merge runs a pass on the active node, which is to end well, for other users
+// than the scene's if there are any.
+func (s *scene) merge(active string, users ...string) *merge.Report {
 	s.t.Helper()
-	r := s.pass(active)
+	r := s.pass(active, users...)
 	if r.Failed+r.Busy > 0 {
 		s.t.Fatalf("%+v\n%s", *r, strings.Join(s.said, "\n"))
 	}
 	return r
 }
 
-func (s *scene) pass(active string) *merge.Report {
+func (s *scene) pass(active string, users ...string) *merge.Report {
 	s.t.Helper()
+	if users == nil {
+		users = []string{s.user}
+	}
 	become(active)
 	p := pass(active, other(active))
-	p.All, p.Steps = true, true
+	p.All, p.Steps = s.all, true
 	s.said = nil
-	p.Note = func(address, text string) { s.said = append(s.said, text) }
-	r, err := p.Run(context.Background(), tasks(other(active), []string{s.user}))
+	var mu sync.Mutex
+	p.Note = func(address, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.said = append(s.said, text)
+	}
+	r, err := p.Run(context.Background(), tasks(other(active), users))
 	s.must(err)
 	return r
 }

@@ -222,3 +222,14 @@ func TestFolders(t *testing.T) {
 		t.Errorf("%+v", steps)
 	}
 }
+
+// TestOnlyMissed: a copy is adopted if two lists in a row had its message nowhere.
+func TestOnlyMissed(t *testing.T) {
+	steps := []step{{Op: aside, Folder: inbox, UIDs: []uint32{5}}, {Op: adopt, UIDs: []uint32{1, 2, 3}}}
+	if got := words(onlyMissed(steps, []step{{Op: purge, UIDs: []uint32{3}}, {Op: adopt, UIDs: []uint32{2, 4}}})); !slices.Equal(got, []string{"aside INBOX 5", "adopt 2"}) {
+		t.Errorf("%q", got)
+	}
+	if got := onlyMissed([]step{{Op: adopt, UIDs: []uint32{1}}}, nil); len(got) > 0 {
+		t.Errorf("%q", words(got))
+	}
+}
