@@ -105,7 +105,8 @@ func (s *scene) holds(node string, want ...string) {
 	}
 	slices.Sort(have)
 	if !slices.Equal(have, want) {
-		s.t.Errorf("%s has %q, want %q\n%s", node, have, want, strings.Join(s.said, "\n"))
+		extra, missing := without(have, want), without(want, have)
+		s.t.Errorf("%s of %s has %d messages, %q too many and %q too few\n%s", node, s.user, len(have), extra, missing, strings.Join(s.said, "\n"))
 	}
 }
 
@@ -223,5 +224,17 @@ func TestMessageIDs(t *testing.T) {
 		s.merge("n1")
 		s.merge("n1")
 		s.both(want...)
+	})
+}
+
+// without are the lines of a that are not in b, each as often as it is too many.
+func without(a, b []string) []string {
+	b = slices.Clone(b)
+	return slices.DeleteFunc(slices.Clone(a), func(line string) bool {
+		i := slices.Index(b, line)
+		if i >= 0 {
+			b = slices.Delete(b, i, i+1)
+		}
+		return i >= 0
 	})
 }
