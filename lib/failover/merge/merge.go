@@ -43,6 +43,7 @@ type Task struct {
 type outcome struct {
 	repaired, adopted, recovered int
 	changed                      bool // something had to be done
+	moving                       bool // it was in use all the time
 }
 
 // merger is one pass over one mailbox.
@@ -57,16 +58,23 @@ type merger struct {
 	now    func() time.Time
 	step   func(string)    // is told each step; a test stops there
 	seen   map[string]bool // delivery ids that were in a folder since the pass began
+	calm   int             // rounds on end in which doveadm sync had nothing in its way
 	out    outcome
 }
 
-// rounds is how often a mailbox that changes while it is merged is tried in one pass.
-const rounds = 10
+// rounds is how often a mailbox is compared in one pass, and enough how often,
+// if all went well each time but somebody always changes something.
+const (
+	rounds = 10
+	enough = 4
+)
 
 // errMoving is for a mailbox that did not hold still.
 var errMoving = diag.TryAgain.Errorf("it changes faster than it can be merged")
 
-// full compares the sides and makes them equal.
+// full compares the sides and makes them equal. A mailbox that is never seen
+// so, because it is in use, is left to the next pass with all that it had
+// when this one began on both sides.
 func (m *merger) full(ctx context.Context) error {
 	for n := range rounds {
 		if n == oddRound && m.other != nil {
@@ -78,12 +86,16 @@ func (m *merger) full(ctx context.Context) error {
 		if err != nil || equal {
 			return err
 		}
+		if m.calm >= enough && n > oddRound {
+			m.out.moving = true
+			return m.carried(ctx)
+		}
 	}
 	return errMoving
 }
 
 // oddRound is the first that most mailboxes do not come to.
-const oddRound = 3
+const oddRound = 2
 
 // rename gives folders of the other side the GUIDs of the active side's, where
 // doveadm sync does not come to an end without.
@@ -148,10 +160,14 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.steps(ctx, "standby", m.other, p.other); err != nil {
 		return false, err
 	}
-	if err := m.sync(ctx, before); err != nil && !errors.Is(err, errAgain) {
-		return false, err
+	err = m.sync(ctx, before)
+	if m.calm++; err != nil || !p.empty() {
+		m.calm = 0
 	}
-	return false, nil
+	if errors.Is(err, errAgain) {
+		err = nil
+	}
+	return false, err
 }
 
 // late says whether a copy's twin will not come to the active side any more:
@@ -301,13 +317,19 @@ func (m *merger) quick(ctx context.Context) error {
 	if err := m.sync(ctx, before); err != nil {
 		return err
 	}
+	return m.carried(ctx)
+}
+
+// carried records that the other side has all that this one had before the last
+// doveadm sync, and nothing else.
+func (m *merger) carried(ctx context.Context) error {
 	there, err := m.other.stamp(ctx)
 	if err != nil {
 		return err
 	}
 	peer := m.record.Peers[m.task.Peer]
-	peer.Remote = there.Real
+	peer.Remote, peer.Equal = there.Real, true
 	m.record.Peers[m.task.Peer] = peer
-	m.record.Local, m.record.Since, m.record.Why = before.Real, 0, ""
+	m.record.Local, m.record.Since, m.record.Why = peer.Local, 0, ""
 	return m.save()
 }

@@ -6,8 +6,8 @@ import (
 	"rplan/lib/diag"
 )
 
-// Report is what came of a pass. Left are mailboxes that were not seen to be equal on both
-// nodes at its end: those that failed, were busy or have no reachable peer.
+// Report is what came of a pass. Left are mailboxes of which one node may lack what the other had
+// when the pass began: those that failed, were locked or have no reachable peer.
 type Report struct {
 	Mailboxes   int      // for which this node is active
 	Merged      int      // had changed
@@ -15,7 +15,7 @@ type Report struct {
 	Adopted     int      // copies that became messages
 	Recovered   int      // messages that only the other node had
 	Failed      int      //
-	Busy        int      // changed faster than they could be merged, or another merge was at work
+	Busy        int      // in use all the time, so that they were never seen to be equal, or locked by another merge
 	Skipped     int      // the other node is out or cannot be reached
 	Left        int      //
 	Oldest      int64    // age in seconds of the oldest change that is on one node only
@@ -47,7 +47,7 @@ func (r *Report) add(t *result, now time.Time) {
 		r.Merged++
 	}
 	switch {
-	case t.err != nil && diag.KindOf(t.err) == diag.TryAgain:
+	case t.moving, t.err != nil && diag.KindOf(t.err) == diag.TryAgain:
 		r.Busy++
 	case t.err != nil:
 		r.Failed++
