@@ -23,9 +23,11 @@ import (
 // rewritten for it, and how many writes to the directory it takes.
 func TestSize(t *testing.T) {
 	programs := build(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
+	started := time.Now()
 	l := lab.Start(t, lab.Config{Nodes: 5, Programs: programs, LDIF: many(t, ctx, 5, 5000)})
+	t.Logf("the lab started after %s", time.Since(started).Round(time.Second))
 	w := &world{TB: t, Lab: l, ctx: ctx, began: time.Now(), users: lab.Users(5), ledger: &judge.Ledger{}, absent: map[string]bool{}}
 	for _, n := range l.Nodes {
 		w.ok(n.Configure(configuration))
@@ -51,7 +53,6 @@ func TestSize(t *testing.T) {
 	w.gone(n)
 	t.Logf("out --lost: %s", time.Since(began).Round(time.Millisecond))
 	for what, after := range took() {
-		t.Logf("%s: %s", what, after.Round(time.Millisecond))
 		if after > time.Minute {
 			t.Errorf("%s took %s", what, after)
 		}
@@ -90,6 +91,7 @@ func firsts(w *world, user lab.User, others []*lab.Node, began time.Time) (wait 
 					mu.Lock()
 					defer mu.Unlock()
 					took[what] = time.Since(began)
+					w.Logf("%s: %s", what, took[what].Round(time.Millisecond))
 					return
 				}
 				time.Sleep(50 * time.Millisecond)
