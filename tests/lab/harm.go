@@ -11,14 +11,20 @@ import (
 
 // What befalls a node besides a lost network and dead servers.
 
-// KillProgram ends all processes of a program without warning; there may be none.
+// KillProgram ends all processes of a program without warning and returns
+// when they are gone; there may be none.
 func (n *Node) KillProgram(ctx context.Context, name string) error {
-	_, err := n.Run(ctx, "pkill", "-KILL", "-x", name)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 1 {
-		return nil
-	}
-	return err
+	return poll(ctx, func() error {
+		_, err := n.Run(ctx, "pkill", "-KILL", "-x", name)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == 1 {
+			return nil // there was none
+		}
+		if err == nil {
+			err = fmt.Errorf("there was a %q on %s until now", name, n.Name)
+		}
+		return err
+	})
 }
 
 // Empty removes all that directories hold, as a new disk does.
