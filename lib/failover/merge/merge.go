@@ -118,7 +118,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	a, o, err := m.views(ctx)
+	a, o, p, err := m.look(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -126,16 +126,6 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
-	}
-	p := prepare(a, o, m.record.Gone, m.late, m.both)
-	if p.adopted > 0 && o != nil {
-		// A message that its user moved while the list was made was in neither folder.
-		if a, o, err = m.views(ctx); err != nil {
-			return false, err
-		}
-		missed := p
-		p = prepare(a, o, m.record.Gone, m.late, m.both)
-		p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)
@@ -168,6 +158,25 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		err = nil
 	}
 	return false, err
+}
+
+// look lists both sides and decides what to do. Before a copy is adopted it looks
+// twice: a message that its user moved while the list was made was in neither folder.
+func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
+	if a, o, err = m.views(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	p = prepare(a, o, m.record.Gone, m.late, m.both)
+	if p.adopted == 0 || o == nil {
+		return a, o, p, nil
+	}
+	missed := p
+	if a, o, err = m.views(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	p = prepare(a, o, m.record.Gone, m.late, m.both)
+	p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
+	return a, o, p, nil
 }
 
 // late says whether a copy's twin will not come to the active side any more:
