@@ -22,18 +22,19 @@ import (
 
 func main() {
 	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure rp-genmaps with, comma-separated")
+	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
 	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
 	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
 	disk := flag.String("disk", "build/bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs, *messages, *still, *disk); err != nil {
+	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs, messages, still int, disk string) error {
+func bench(sizes string, runs int, formats string, messages, still int, disk string) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func bench(sizes string, runs, messages, still int, disk string) error {
 	}
 	ctx := context.Background()
 	if messages > 0 {
-		if err := mail(ctx, dir, disk, runs, messages); err != nil {
+		if err := mail(ctx, dir, disk, runs, messages, strings.Split(formats, ",")); err != nil {
 			return err
 		}
 	}
