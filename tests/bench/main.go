@@ -77,6 +77,7 @@ func maps(dir, sizes string, runs int) error {
 			return err
 		}
 		s := &scene{dir: filepath.Join(dir, size), tools: dir, mailboxes: n, runs: runs}
+		defer s.close()
 		if err := s.measure(); err != nil {
 			return fmt.Errorf("%d mailboxes: %w", n, err)
 		}
@@ -87,8 +88,7 @@ func maps(dir, sizes string, runs int) error {
 		same = "NOT the same at every size"
 	}
 	fmt.Printf("\nrewritten by a node's state change: %s; %s\n", strings.Join(slices.Compact(changes), "; "), same)
-	compare(scenes[0], scenes[len(scenes)-1])
-	return nil
+	return compare(scenes[0], scenes[len(scenes)-1])
 }
 
 // scene is a slapd with the reference collective of one size.
@@ -99,7 +99,7 @@ type scene struct {
 	server     *slapd.Server
 	maps       string // the maps directory of the last full run
 	change     string
-	times      map[string]time.Duration // of a state change
+	out        bool // whether n2 is
 }
 
 func (s *scene) measure() error {
@@ -114,7 +114,6 @@ func (s *scene) measure() error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
 	s.server = server
 	// The first write gives the directory its contextCSN.
 	if err := s.setState("up"); err != nil {
@@ -126,6 +125,12 @@ func (s *scene) measure() error {
 		}
 	}
 	return nil
+}
+
+func (s *scene) close() {
+	if s.server != nil {
+		s.server.Close()
+	}
 }
 
 func (s *scene) generate(path string) error {
