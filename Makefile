@@ -41,7 +41,7 @@ MINUTES ?= 30
 soak: packages all
 	@mkdir -p build
 	RPLAN_SOAK=$(MINUTES) RPLAN_VERDICTS=$(CURDIR)/build/verdicts.json $(GO) test -tags $(TAGS) -count 1 -v -run TestSoak \
-		-timeout $$(($(MINUTES) + 60))m ./tests/failover
+		-timeout $$(($(MINUTES) + 90))m ./tests/failover
 
 lint: packages
 	test -z "$$(gofmt -l cmd lib tests contrib)" || { gofmt -d cmd lib tests contrib; exit 1; }

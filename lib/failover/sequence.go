@@ -5,6 +5,7 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/source"
 )
 
 // Each sequence begins at the state that it finds, so that a run that was
@@ -123,22 +124,42 @@ func (c *change) settle(ctx context.Context, nodes []string, maybe string, pairs
 // states: what others did meanwhile counts before the users move.
 func (c *change) writeNext(ctx context.Context, to directory.State) error {
 	was, before := c.current().State, c.states
-	states, _, err := c.store.States(ctx)
-	if err != nil {
-		return err
-	}
-	c.states = states
-	if now := c.current(); now == nil || now.State != was {
-		return c.overtaken(now)
-	}
-	for i := range states {
-		other := &states[i]
-		if c.plan.to.Serves() || other.Name == c.Node || other.State == directory.Up || known(before, other) {
+	const looks = 10
+	for look := 1; ; look++ {
+		states, _, err := c.store.States(ctx)
+		if err != nil {
+			return err
+		}
+		c.states = states
+		now := c.current()
+		if now == nil || now.State != was {
+			return c.overtaken(now)
+		}
+		other := c.intruder(before)
+		if other == nil {
+			return c.write(ctx, to)
+		}
+		if other.Later(now) && look < looks {
+			sleep(ctx, c.pause) // who came later goes back
 			continue
 		}
 		if err := joinRefusals(c.Verb, c.Node, c.refusals(states, "last-node", "second-out")); err != nil {
 			return diag.Refused.Errorf("node %q stays %s: %w", c.Node, was, err)
 		}
+		return c.write(ctx, to)
 	}
-	return c.write(ctx, to)
+}
+
+// intruder is a node that another admin takes away since the guards were
+// asked, or nil.
+func (c *change) intruder(before []source.NodeState) *source.NodeState {
+	if c.plan.to.Serves() {
+		return nil
+	}
+	for i := range c.states {
+		if n := &c.states[i]; n.Name != c.Node && n.State != directory.Up && !known(before, n) {
+			return n
+		}
+	}
+	return nil
 }

@@ -14,8 +14,8 @@ func guards(w *world) {
 	w.out(n2)
 	w.guarded("second-out", nil, nil, n3, "out")
 	w.guarded("last-node", nil, nil, n1, "out", "--insist", "second-out")
-	w.guarded("standby", func() { w.ok(n3.Pause(w.ctx, lab.Dovecot)) }, func() { w.ok(n3.Resume(w.ctx, lab.Dovecot)) }, n2, "in", "--wait", "3s")
-	w.guarded("replica", func() { w.ok(n2.Pause(w.ctx, lab.Slapd)) }, func() { w.ok(n2.Resume(w.ctx, lab.Slapd)) }, n2, "in", "--wait", "3s")
+	w.guarded("standby", func() { w.ok(n3.Cut(w.ctx)) }, func() { w.ok(n3.Mend(w.ctx)) }, n2, "in", "--wait", "3s")
+	w.guarded("replica", func() { w.ok(n2.Kill(w.ctx, lab.Slapd)) }, func() { w.ok(n2.Start(w.ctx, lab.Slapd)) }, n2, "in", "--wait", "3s")
 	w.guarded("checks", func() { w.ok(n2.WrongClock(w.ctx, "+1 hour")) }, func() { w.ok(n2.RightClock(w.ctx)) }, n2, "in", "--wait", "3s")
 	w.slow()
 	w.guarded("flip-flop", nil, nil, n2, "in")
@@ -64,8 +64,8 @@ func (w *world) evicted(n *lab.Node) {
 	p := w.Provider()
 	w.cron.leave(n)
 	said := w.does(p, "evict", "--yes", "--insist", "flip-flop", n.Name)
-	if !strings.Contains(said, "rp-rekey") {
-		w.Errorf("evict does not say what rp-rekey has to do: %s", said)
+	if !strings.Contains(said, "rplanSshKey") {
+		w.Errorf("evict does not say which secrets are to be replaced: %s", said)
 	}
 	if _, code := w.failover(p, "in", "--yes", n.Name); code == 0 || w.state(n) != "evicted" {
 		w.Errorf("in of an evicted node ended with %d, and it is %s", code, w.state(n))

@@ -13,7 +13,7 @@ import (
 // fetched. Nobody notices more than a reconnect.
 func planned(w *world) {
 	if !w.size.every {
-		w.size.mails, w.size.rate = 2000, 60
+		w.size.mails, w.size.rate = 2000, 40
 	}
 	w.live(1)
 	w.meanwhile(0.05)
@@ -37,7 +37,7 @@ func lost(w *world) {
 	w.meanwhile(0.25)
 	w.cut(n)
 	w.meanwhile(0.02) // until somebody notices
-	w.out(n, "--lost")
+	w.gone(n)
 	w.settle()
 	w.onlyOn(n)
 

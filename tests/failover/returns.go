@@ -33,7 +33,7 @@ func (w *world) awayWhole(n *lab.Node) {
 	w.live(0.3)
 	w.settle()
 	w.cut(n)
-	w.out(n, "--lost")
+	w.gone(n)
 	w.live(0.7)
 	w.meanwhile(0.3)
 }

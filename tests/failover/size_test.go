@@ -26,7 +26,7 @@ func TestSize(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	l := lab.Start(t, lab.Config{Nodes: 5, Programs: programs, LDIF: many(t, ctx, 5, 5000)})
-	w := &world{TB: t, Lab: l, ctx: ctx, users: lab.Users(5), ledger: &judge.Ledger{}, absent: map[string]bool{}}
+	w := &world{TB: t, Lab: l, ctx: ctx, began: time.Now(), users: lab.Users(5), ledger: &judge.Ledger{}, absent: map[string]bool{}}
 	for _, n := range l.Nodes {
 		w.ok(n.Configure(configuration))
 	}
@@ -48,7 +48,7 @@ func TestSize(t *testing.T) {
 		t.Fatalf("%+v does not live on %s", user, n.Name)
 	}
 	took := firsts(w, user, others, began)
-	w.does(w.Provider(), "out", "--lost", "--yes", "--by", "ada", "--reason", "a test", n.Name)
+	w.gone(n)
 	t.Logf("out --lost: %s", time.Since(began).Round(time.Millisecond))
 	for what, after := range took() {
 		t.Logf("%s: %s", what, after.Round(time.Millisecond))

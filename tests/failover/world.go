@@ -27,8 +27,8 @@ type size struct {
 }
 
 var (
-	short = size{mails: 400, rate: 25, pause: 300 * time.Millisecond, patience: 4 * time.Minute}
-	long  = size{mails: 6000, rate: 40, pause: 200 * time.Millisecond, every: true, patience: 20 * time.Minute}
+	short = size{mails: 400, rate: 20, pause: time.Second, patience: 15 * time.Minute}
+	long  = size{mails: 6000, rate: 30, pause: 500 * time.Millisecond, every: true, patience: time.Hour}
 )
 
 // world is a collective of its own for one scenario.
@@ -36,6 +36,7 @@ type world struct {
 	testing.TB
 	*lab.Lab
 	ctx      context.Context
+	began    time.Time
 	size     size
 	seed     uint64
 	r        *rand.Rand
@@ -58,7 +59,7 @@ func newWorld(t testing.TB, programs string, s size, seed uint64) *world {
 	t.Logf("seed %d", seed)
 	ctx, cancel := context.WithTimeout(t.Context(), s.patience)
 	t.Cleanup(cancel)
-	w := &world{TB: t, ctx: ctx, size: s, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), users: lab.Users(3),
+	w := &world{TB: t, ctx: ctx, began: time.Now(), size: s, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), users: lab.Users(3),
 		ledger: &judge.Ledger{}, absent: map[string]bool{}}
 	w.Lab = lab.Start(t, lab.Config{Nodes: 3, Programs: programs})
 	for _, n := range w.Nodes {
@@ -123,7 +124,7 @@ func (w *world) failover(on *lab.Node, args ...string) (string, int) {
 	if err != nil {
 		code = status(err)
 	}
-	w.Logf("%s: rp-failover %s: %d after %s\n%s", on.Name, strings.Join(args, " "), code, time.Since(began).Round(time.Millisecond), out)
+	w.Logf("%s %s: rp-failover %s: %d after %s\n%s", time.Now().UTC().Format("15:04:05"), on.Name, strings.Join(args, " "), code, time.Since(began).Round(time.Millisecond), out)
 	return out, code
 }
 
@@ -140,13 +141,23 @@ func (w *world) does(on *lab.Node, args ...string) string {
 // out takes a node out, and in brings it back; more are further flags.
 func (w *world) out(n *lab.Node, more ...string) {
 	w.Helper()
-	w.does(w.Provider(), append(append([]string{"out", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
+	w.does(w.Provider(), append(append([]string{"out", "--verbose", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
+	w.absent[n.Name] = true
+}
+
+// gone takes a node out that does not answer: what it alone has is not merged, which is no failure (3).
+func (w *world) gone(n *lab.Node) {
+	w.Helper()
+	_, code := w.failover(w.Provider(), "out", "--lost", "--verbose", "--yes", "--by", "ada", "--reason", "a test", n.Name)
+	if state := w.state(n); code != 0 && code != 3 || state != "out" {
+		w.Fatalf("out --lost ended with %d, and %s is %s", code, n.Name, state)
+	}
 	w.absent[n.Name] = true
 }
 
 func (w *world) in(n *lab.Node, more ...string) {
 	w.Helper()
-	w.does(w.Provider(), append(append([]string{"in", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
+	w.does(w.Provider(), append(append([]string{"in", "--verbose", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
 	w.absent[n.Name] = false
 }
 

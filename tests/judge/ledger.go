@@ -6,6 +6,8 @@
 package judge
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -92,6 +94,36 @@ func (l *Ledger) Events() []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]Event(nil), l.events...)
+}
+
+// History is all that is written down about a finding's message, or about the
+// user's folders if it is about none.
+func (l *Ledger) History(f Finding) (history []Event) {
+	for _, e := range l.Events() {
+		about := e.Token == f.Token && e.Act != Created && e.Act != Renamed
+		if f.Token == "" {
+			about = e.Act == Created || e.Act == Renamed
+		}
+		if e.User == f.User && (about || e.Act == Divided || e.Act == Renamed) {
+			history = append(history, e)
+		}
+	}
+	return history
+}
+
+// String is the event as a line of a history.
+func (e Event) String() string {
+	s := fmt.Sprintf("%s %s %s", e.At.UTC().Format("15:04:05.000"), e.Act, e.Folder)
+	if e.To != "" {
+		s += " to " + e.To
+	}
+	if len(e.Flags) > 0 {
+		s += " " + strings.Join(e.Flags, " ")
+	}
+	if e.Maybe {
+		s += ", perhaps"
+	}
+	return s
 }
 
 // Counts are those so far.

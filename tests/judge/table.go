@@ -59,6 +59,23 @@ func (v *Verdict) Details(most int) string {
 	return b.String()
 }
 
+// Histories tell how some of the findings that are about one side came to be.
+func (v *Verdict) Histories(l *Ledger, most int) string {
+	var b strings.Builder
+	for _, found := range v.findings() {
+		for i, f := range found.all {
+			if i == most || found.name == "sides" {
+				break
+			}
+			fmt.Fprintf(&b, "%s: %s\n", found.name, f)
+			for _, e := range l.History(f) {
+				fmt.Fprintf(&b, "    %s\n", e)
+			}
+		}
+	}
+	return b.String()
+}
+
 // Limits are how many findings of a kind a scenario may have; what it does
 // not name must be 0. A negative number is no limit.
 type Limits map[string]int

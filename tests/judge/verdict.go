@@ -79,7 +79,8 @@ type court struct {
 }
 
 func (c *court) find(in *[]Finding, format string, args ...any) {
-	*in = append(*in, Finding{User: c.user, What: fmt.Sprintf(format, args...)})
+	what := fmt.Sprintf(format, args...)
+	*in = append(*in, Finding{User: c.user, What: what, Token: token.FindString(what)})
 }
 
 // seen is a message where it was found.
@@ -122,8 +123,7 @@ func (c *court) letters() {
 		least, most := l.least(), l.most()
 		if len(found) < least {
 			c.find(&c.v.Lost, "%s is in %s, want %d; on the standby in %s", token, places(found), least, places(standby[token]))
-			last := &c.v.Lost[len(c.v.Lost)-1]
-			last.Token, last.Kept = token, different(found, standby[token]) >= least
+			c.v.Lost[len(c.v.Lost)-1].Kept = different(found, standby[token]) >= least
 		}
 		back := min(max(len(found)-most, 0), l.deleted())
 		if back > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rplan/lib/failover/merge"
@@ -15,6 +16,7 @@ import (
 type scene struct {
 	t    *testing.T
 	user string
+	all  bool // passes compare the mailbox, whether it seems changed or not
 	said []string
 }
 
@@ -24,7 +26,7 @@ func everyFormat(t *testing.T, test func(s *scene)) {
 	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
 			reset(t)
-			test(&scene{t: t, user: "user@" + format})
+			test(&scene{t: t, user: "user@" + format, all: true})
 		})
 	}
 }
@@ -61,24 +63,33 @@ func (s *scene) imap(node string, commands ...string) {
 	}
 }
 
-// merge runs a pass on the active node, which is to end well.
-func (s *scene) merge(active string) *merge.Report {
+// merge runs a pass on the active node, which is to end well, for other users
+// than the scene's if there are any.
+func (s *scene) merge(active string, users ...string) *merge.Report {
 	s.t.Helper()
-	r := s.pass(active)
+	r := s.pass(active, users...)
 	if r.Failed+r.Busy > 0 {
 		s.t.Fatalf("%+v\n%s", *r, strings.Join(s.said, "\n"))
 	}
 	return r
 }
 
-func (s *scene) pass(active string) *merge.Report {
+func (s *scene) pass(active string, users ...string) *merge.Report {
 	s.t.Helper()
+	if users == nil {
+		users = []string{s.user}
+	}
 	become(active)
 	p := pass(active, other(active))
-	p.All, p.Steps = true, true
+	p.All, p.Steps = s.all, true
 	s.said = nil
-	p.Note = func(address, text string) { s.said = append(s.said, text) }
-	r, err := p.Run(context.Background(), tasks(other(active), []string{s.user}))
+	var mu sync.Mutex
+	p.Note = func(address, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.said = append(s.said, text)
+	}
+	r, err := p.Run(context.Background(), tasks(other(active), users))
 	s.must(err)
 	return r
 }
@@ -94,7 +105,8 @@ func (s *scene) holds(node string, want ...string) {
 	}
 	slices.Sort(have)
 	if !slices.Equal(have, want) {
-		s.t.Errorf("%s has %q, want %q\n%s", node, have, want, strings.Join(s.said, "\n"))
+		extra, missing := without(have, want), without(want, have)
+		s.t.Errorf("%s of %s has %d messages, %q too many and %q too few\n%s", node, s.user, len(have), extra, missing, strings.Join(s.said, "\n"))
 	}
 }
 
@@ -212,5 +224,17 @@ func TestMessageIDs(t *testing.T) {
 		s.merge("n1")
 		s.merge("n1")
 		s.both(want...)
+	})
+}
+
+// without are the lines of a that are not in b, each as often as it is too many.
+func without(a, b []string) []string {
+	b = slices.Clone(b)
+	return slices.DeleteFunc(slices.Clone(a), func(line string) bool {
+		i := slices.Index(b, line)
+		if i >= 0 {
+			b = slices.Delete(b, i, i+1)
+		}
+		return i >= 0
 	})
 }

@@ -79,7 +79,7 @@ type box struct {
 func other(node string) string { return map[string]string{"n1": "n2", "n2": "n1"}[node] }
 
 // recent is how much of the log a failure shows.
-const recent = 400
+const recent = 150
 
 // world draws what happens by lot.
 type world struct {
@@ -90,13 +90,27 @@ type world struct {
 	count int
 	log   []string
 	run   string
+	seed  uint64
 }
 
 func (w *world) say(format string, args ...any) { w.log = append(w.log, fmt.Sprintf(format, args...)) }
 
 func (w *world) fatal(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("%s\nwhat happened:\n%s", fmt.Sprintf(format, args...), strings.Join(w.log[max(0, len(w.log)-recent):], "\n"))
+	what := fmt.Sprintf(format, args...)
+	log := w.about(what)
+	w.t.Fatalf("%s\nwhat happened:\n%s\nRPLAN_SEED=%d plays this again", what, strings.Join(log[max(0, len(log)-recent):], "\n"), w.seed)
+}
+
+// about is the log without the lines about other users than the one that a failure is about.
+func (w *world) about(failure string) []string {
+	log := w.log
+	for _, b := range w.boxes {
+		if !strings.Contains(failure, b.user) {
+			log = slices.DeleteFunc(slices.Clone(log), func(line string) bool { return strings.Contains(line, b.user) })
+		}
+	}
+	return log
 }
 
 func (w *world) one(b *box) *letter {
@@ -265,10 +279,7 @@ func (w *world) merge(all bool) {
 		report := w.pass(node, addresses, all)
 		w.say("a pass on %s: %+v", node, *report)
 		if report.Failed > 0 || report.Busy > 0 {
-			for _, b := range w.boxes {
-				w.debug(b)
-			}
-			w.fatal("the pass failed")
+			w.fatal("the pass failed: %s", strings.Join(w.log[max(0, len(w.log)-5):], "; "))
 		}
 	}
 	for _, b := range w.boxes {
@@ -350,7 +361,7 @@ func (w *world) lose(lost string) {
 			}
 		}
 		for _, l := range b.letters {
-			if l.deleted && there[l.token] {
+			if l.deleted && (there[l.token] || len(l.pending) > 0) {
 				l.maybe = true
 			}
 			if !l.deleted && !there[l.token] && !slices.Contains(l.pending, delivery{false}) {
@@ -507,7 +518,7 @@ func TestRandom(t *testing.T) {
 	}
 	for i, seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), run: fmt.Sprint("r", i, "x")}
+			w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), run: fmt.Sprint("r", i, "x"), seed: seed}
 			reset(t)
 			for i := range formats {
 				w.boxes = append(w.boxes, &box{user: player(i), active: "n1"})
@@ -532,15 +543,5 @@ func reset(t *testing.T) {
 			}
 		}
 		_ = os.Remove(state(node) + ".cut")
-	}
-}
-
-func (w *world) debug(b *box) {
-	for _, node := range []string{"n1", "n2"} {
-		out, _ := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "status", "-u", b.user, "guid uidvalidity uidnext messages highestmodseq", "*").CombinedOutput()
-		w.say("%s %s", node, out)
-	}
-	if err := w.same(b); err != nil {
-		w.say("%v", err)
 	}
 }

@@ -261,6 +261,9 @@ func (s *Server) Writes() ([]string, error) {
 	defer conn.Close()
 	result, err := conn.Search(ldap.NewSearchRequest("cn=log", ldap.ScopeSingleLevel, ldap.NeverDerefAliases,
 		0, 0, false, "(objectClass=auditWriteObject)", []string{"reqDN"}, nil))
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		return nil, nil // the log begins with the first write
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,13 +34,20 @@ const doveadmTimeout = 30 * time.Minute
 
 func (l local) stamp(context.Context) (Stamp, error) { return l.store.stamp(l.address) }
 
-// list asks for all messages. The hidden stores are only asked for what is in them.
+// list asks for all messages. The hidden stores are only asked for what is in
+// them. First comes what was deleted: what then is in a folder in spite of that
+// is there again, and was not deleted between two questions.
 func (l local) list(ctx context.Context) (*View, error) {
 	st, err := l.store.stamp(l.address)
 	if err != nil {
 		return nil, err
 	}
 	v := &View{}
+	if st.Deleted > 0 {
+		if v.Deleted, err = l.fetch(ctx, deletedFolder); err != nil {
+			return nil, err
+		}
+	}
 	if st.Real != "" {
 		if v.Real, err = l.fetch(ctx, "*"); err != nil {
 			return nil, err
@@ -48,11 +55,6 @@ func (l local) list(ctx context.Context) (*View, error) {
 	}
 	if st.Copies > 0 {
 		if v.Copies, err = l.fetch(ctx, copiesFolder); err != nil {
-			return nil, err
-		}
-	}
-	if st.Deleted > 0 {
-		if v.Deleted, err = l.fetch(ctx, deletedFolder); err != nil {
 			return nil, err
 		}
 	}

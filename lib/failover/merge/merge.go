@@ -121,7 +121,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if a, o, err = m.views(ctx); err != nil {
 			return false, err
 		}
+		missed := p
 		p = prepare(a, o, m.record.Gone, m.late, m.both)
+		p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)

@@ -109,6 +109,23 @@ func (p *plan) adopt(copies []Message, wanted func(Message) bool) []step {
 	return bySteps(adopt, list)
 }
 
+// onlyMissed leaves of the copies to adopt those that an earlier list asked for
+// too: each list may have missed another message that its user moved just then.
+func onlyMissed(steps, earlier []step) []step {
+	missed := map[uint32]bool{}
+	for _, s := range earlier {
+		for _, uid := range s.UIDs {
+			missed[uid] = missed[uid] || s.Op == adopt
+		}
+	}
+	for i := range steps {
+		if steps[i].Op == adopt {
+			steps[i].UIDs = slices.DeleteFunc(steps[i].UIDs, func(uid uint32) bool { return !missed[uid] })
+		}
+	}
+	return slices.DeleteFunc(steps, func(s step) bool { return len(s.UIDs) == 0 })
+}
+
 // setAside is for deliveries that are in one folder twice.
 func (p *plan) setAside(steps []step, doubles []double) []step {
 	var extra []Message

@@ -123,7 +123,7 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time) need {
 		return nothing
 	case !known && here == Stamp{} && there == Stamp{}:
 		return nothing
-	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", old(there.Copies, there.OldestCopy):
+	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", old(there.Copies, there.OldestCopy):
 		return full
 	case peer.Local == here.Real:
 		return nothing

@@ -23,13 +23,12 @@ type Dial func(peer string, words ...string) ([]string, error)
 
 // session is a conversation with another node.
 type session struct {
-	peer  string
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	out   *lines
-	said  *lockedBuffer
-	lost  error // what ended it
-	close func()
+	peer string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *lines
+	said *lockedBuffer
+	lost error // what ended it
 }
 
 // answerTime bounds the silence of another node: a step there may move many messages.
@@ -115,11 +114,11 @@ func (s *session) ask(r request, use func(*answer) error) error {
 
 // why is what ended the conversation, with the words of ssh.
 func (s *session) why(err error) error {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
 	if errors.Is(err, errProtocol) {
 		return diag.Failed.Errorf("node %q: %w", s.peer, err)
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
 	if said := strings.TrimSpace(s.said.String()); said != "" {
 		return diag.TryAgain.Errorf("node %q: %s", s.peer, printable(said))
 	}

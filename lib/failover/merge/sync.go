@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -81,7 +83,7 @@ func (p *Pass) look(ctx context.Context, tasks []Task) map[string]peerState {
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for name := range peers {
+	for _, name := range slices.Sorted(maps.Keys(peers)) { // the map itself changes meanwhile
 		if name == "" {
 			continue
 		}
@@ -269,10 +271,6 @@ func (w *worker) distrust(rec *record, task Task) error {
 func (w *worker) open(ctx context.Context, task Task) (*remote, error) {
 	s := w.sessions[task.Peer]
 	if s == nil || s.lost != nil {
-		if s != nil {
-			s.end()
-			delete(w.sessions, task.Peer)
-		}
 		var err error
 		if s, err = begin(ctx, w.Dial, task.Peer); err != nil {
 			return nil, err

@@ -1,0 +1,131 @@
+package merge
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"rplan/lib/diag"
+)
+
+func server(t *testing.T) *Server {
+	root := t.TempDir()
+	return &Server{
+		Store: Store{Home: root + "/%d/%n", Mail: "mail"}, State: root + "/state", Peer: "n2",
+		Has: func(address string) error {
+			if address != user {
+				return diag.Refused.Errorf("%q is not for you", address)
+			}
+			return nil
+		},
+		All: func(use func(string) error) error { return use(user) },
+	}
+}
+
+// asks sends requests and returns the ends of the answers.
+func asks(t *testing.T, s *Server, requests ...string) (ends []answer, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	err = s.Mail(t.Context(), strings.NewReader(strings.Join(requests, "\n")+"\n"), &out)
+	for d := json.NewDecoder(&out); d.More(); {
+		var a answer
+		if err := d.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		if a.End {
+			ends = append(ends, a)
+		}
+	}
+	return ends, err
+}
+
+func TestServerRefuses(t *testing.T) {
+	open := `{"do":"open","address":"` + user + `"}`
+	for why, c := range map[string]struct {
+		requests []string
+		says     string
+	}{
+		"a list of no mailbox":       {[]string{`{"do":"list"}`}, "no mailbox is open"},
+		"a step of no mailbox":       {[]string{`{"do":"step","step":{"op":"purge","uids":[1]}}`}, "no mailbox is open"},
+		"after close":                {[]string{open, `{"do":"close"}`, `{"do":"stamp"}`}, "no mailbox is open"},
+		"another's mailbox":          {[]string{`{"do":"open","address":"bob@example.org"}`}, "is not for you"},
+		"and the one before is shut": {[]string{open, `{"do":"open","address":"bob@example.org"}`, `{"do":"list"}`}, "no mailbox is open"},
+		"no address":                 {[]string{`{"do":"open","address":"../../etc@x"}`}, "no address"},
+		"all mailboxes":              {[]string{`{"do":"open","address":"*"}`}, "no address"},
+		"no request":                 {[]string{open, `{"do":"expunge"}`}, "no request"},
+		"a step without one":         {[]string{open, `{"do":"step"}`}, "no request"},
+		"no step of a merge":         {[]string{open, `{"do":"step","step":{"op":"aside","folder":"INBOX","uids":[1]}}`}, "no step of a merge"},
+	} {
+		ends, err := asks(t, server(t), c.requests...)
+		if err != nil || len(ends) != len(c.requests) {
+			t.Errorf("%s: %+v, %v", why, ends, err)
+			continue
+		}
+		last := ends[len(ends)-1]
+		if !strings.Contains(last.Error, c.says) {
+			t.Errorf("%s: %+v", why, last)
+		}
+		for _, a := range ends[:len(ends)-1] {
+			if a.Error != "" && a.Error != `"bob@example.org" is not for you` {
+				t.Errorf("%s: %+v", why, a)
+			}
+		}
+	}
+	for _, nonsense := range []string{"help", `{"do":"open","address":"` + user + `","as":"root"}`, `{"do":"` + strings.Repeat("x", maxLine) + `"}`} {
+		if _, err := asks(t, server(t), nonsense); diag.KindOf(err) != diag.BadData {
+			t.Errorf("%.40q: %v", nonsense, err)
+		}
+	}
+}
+
+// TestDsyncNeedsTheLock: only who has the mailbox open now may run doveadm sync on it.
+func TestDsyncNeedsTheLock(t *testing.T) {
+	s := server(t)
+	if s.hasOpened(user) {
+		t.Error("before anything")
+	}
+	if err := s.open(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	third := *s
+	third.Peer, third.held = "n3", nil
+	if !s.hasOpened(user) || third.hasOpened(user) {
+		t.Error("the one that opened it may, another node may not")
+	}
+	if err := third.open(t.Context(), user); diag.KindOf(err) != diag.TryAgain {
+		t.Errorf("opened twice: %v", err)
+	}
+	s.held.Release() // as if it was killed
+	if _, err := os.Stat(holderPath(s.State, user)); err != nil || s.hasOpened(user) {
+		t.Errorf("one that was killed has it open: %v", err)
+	}
+	// And then a pass of this node is at work.
+	held, err := lockMailbox(t.Context(), s.State, user, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.hasOpened(user) {
+		t.Error("the lock of this node is taken for the peer's")
+	}
+	if err := s.Dsync(dsyncWord(user)); diag.KindOf(err) != diag.Refused {
+		t.Error(err)
+	}
+	held.Release()
+	for _, word := range []string{"*", user, dsyncWord("bob@example.org"), dsyncWord("../x@y")} {
+		if err := s.Dsync(word); err == nil {
+			t.Errorf("%q is let in", word)
+		}
+	}
+}
+
+func TestShut(t *testing.T) {
+	s := server(t)
+	if _, err := asks(t, s, `{"do":"open","address":"`+user+`"}`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(holderPath(s.State, user)); err == nil || s.hasOpened(user) {
+		t.Error("the end of the conversation shuts nothing")
+	}
+}
