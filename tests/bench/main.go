@@ -25,7 +25,7 @@ func main() {
 	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
 	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
 	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
-	disk := flag.String("disk", "build/bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
+	disk := flag.String("disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
 	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
