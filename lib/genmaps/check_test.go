@@ -158,7 +158,7 @@ func TestReloadsOnlyWhatNeedsOne(t *testing.T) {
 		t.Errorf("new rows in a table that Postfix watches: told %q", got)
 	}
 	c.setState("n2", "out")
-	if got := toldAfter(); got != "dns postfix" {
+	if got := toldAfter(); got != "postfix dns" { // Postfix before the users are read
 		t.Errorf("a node out: told %q", got)
 	}
 }

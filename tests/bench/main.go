@@ -22,18 +22,19 @@ import (
 
 func main() {
 	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure rp-genmaps with, comma-separated")
+	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
 	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
 	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
-	disk := flag.String("disk", "build/bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
+	disk := flag.String("disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs, *messages, *still, *disk); err != nil {
+	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs, messages, still int, disk string) error {
+func bench(sizes string, runs int, formats string, messages, still int, disk string) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func bench(sizes string, runs, messages, still int, disk string) error {
 	}
 	ctx := context.Background()
 	if messages > 0 {
-		if err := mail(ctx, dir, disk, runs, messages); err != nil {
+		if err := mail(ctx, dir, disk, runs, messages, strings.Split(formats, ",")); err != nil {
 			return err
 		}
 	}
@@ -76,6 +77,7 @@ func maps(dir, sizes string, runs int) error {
 			return err
 		}
 		s := &scene{dir: filepath.Join(dir, size), tools: dir, mailboxes: n, runs: runs}
+		defer s.close()
 		if err := s.measure(); err != nil {
 			return fmt.Errorf("%d mailboxes: %w", n, err)
 		}
@@ -86,8 +88,7 @@ func maps(dir, sizes string, runs int) error {
 		same = "NOT the same at every size"
 	}
 	fmt.Printf("\nrewritten by a node's state change: %s; %s\n", strings.Join(slices.Compact(changes), "; "), same)
-	compare(scenes[0], scenes[len(scenes)-1])
-	return nil
+	return compare(scenes[0], scenes[len(scenes)-1])
 }
 
 // scene is a slapd with the reference collective of one size.
@@ -98,7 +99,7 @@ type scene struct {
 	server     *slapd.Server
 	maps       string // the maps directory of the last full run
 	change     string
-	times      map[string]time.Duration // of a state change
+	out        bool // whether n2 is
 }
 
 func (s *scene) measure() error {
@@ -113,7 +114,6 @@ func (s *scene) measure() error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
 	s.server = server
 	// The first write gives the directory its contextCSN.
 	if err := s.setState("up"); err != nil {
@@ -125,6 +125,12 @@ func (s *scene) measure() error {
 		}
 	}
 	return nil
+}
+
+func (s *scene) close() {
+	if s.server != nil {
+		s.server.Close()
+	}
 }
 
 func (s *scene) generate(path string) error {
