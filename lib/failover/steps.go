@@ -125,7 +125,8 @@ func (c *change) merge(ctx context.Context, pairs []pair) (total SyncReport, lef
 		one, left, err = c.mergeOnce(ctx, pairs)
 		total.add(one)
 		c.journal.Merged.add(one)
-		if err != nil || one.Left == 0 || one.Failed > 0 && one.Failed >= one.Left {
+		// Another pass helps neither those that failed nor those whose other node is away.
+		if err != nil || one.Left <= one.Failed+one.Skipped {
 			return total, left, err
 		}
 		c.detail("%s left", plural(one.Left, "mailbox"))

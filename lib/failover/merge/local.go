@@ -29,8 +29,13 @@ const (
 	deletedFolder = "rplan-deleted/INBOX"
 )
 
-// doveadmTimeout bounds one call; a first sync of a large mailbox takes minutes.
-const doveadmTimeout = 30 * time.Minute
+// doveadmTimeout bounds one call. doveadm sync may take much longer, the first
+// time, but gives up on a node that says nothing for silence.
+const (
+	doveadmTimeout = 10 * time.Minute
+	syncTimeout    = 12 * time.Hour
+	silence        = time.Minute
+)
 
 func (l local) stamp(context.Context) (Stamp, error) { return l.store.stamp(l.address) }
 
@@ -135,6 +140,8 @@ func (l local) command(s step, uids string) []string {
 		return []string{"flags", "add", "-u", l.address, "--", s.Flags, "mailbox-guid", s.Folder, "uid", uids}
 	case adopt:
 		return []string{"move", "-u", l.address, "INBOX", "mailbox", copiesFolder, "uid", uids}
+	case drop:
+		return []string{"expunge", "-u", l.address, "mailbox-guid", s.Folder, "uid", uids}
 	case purge:
 		return []string{"expunge", "-u", l.address, "mailbox", copiesFolder, "uid", uids}
 	default:
@@ -144,8 +151,8 @@ func (l local) command(s step, uids string) []string {
 
 // check refuses what no plan has in it: a step may come from another node.
 func (s step) check() error {
-	known := slices.Contains([]op{aside, flag, adopt, purge, forget, name}, s.Op)
-	folder := s.Op == aside || s.Op == flag || s.Op == name
+	known := slices.Contains([]op{aside, flag, drop, adopt, purge, forget, name}, s.Op)
+	folder := s.Op == aside || s.Op == flag || s.Op == drop || s.Op == name
 	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || (s.Op != flag && s.Flags != "") ||
 		(s.Op == name) != (len(s.UIDs) == 0) || (s.Op == name) != isFolder(s.Name) || (s.Op != name && s.Name != "") {
 		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
@@ -200,8 +207,9 @@ var errAgain = errors.New("changed meanwhile")
 // sync joins this side with another node's, to whose dsync-server argv leads.
 func (l local) sync(ctx context.Context, argv []string) error {
 	const again = 2
-	args := append([]string{"doveadm", "sync", "-f", "-l", strconv.Itoa(int(lockWait / time.Second)), "-u", l.address}, argv...)
-	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: doveadmTimeout})
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+	args := append([]string{"doveadm", "sync", "-f", "-l", seconds(lockWait), "-T", seconds(silence), "-u", l.address}, argv...)
+	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout})
 	if result.ExitCode == again {
 		return errAgain
 	}

@@ -56,9 +56,10 @@ type merger struct {
 	both   bool // the other side too was used since they were last equal
 	save   func() error
 	now    func() time.Time
-	step   func(string)    // is told each step; a test stops there
-	seen   map[string]bool // delivery ids that were in a folder since the pass began
-	calm   int             // rounds on end in which doveadm sync had nothing in its way
+	step   func(string)     // is told each step; a test stops there
+	seen   map[string]bool  // delivery ids that were in a folder since the pass began
+	were   map[string]moved // messages that lay in different folders before the last doveadm sync
+	calm   int              // rounds on end in which doveadm sync had nothing in its way
 	out    outcome
 }
 
@@ -126,6 +127,12 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
+		if extra := surplus(a, m.were); len(extra) > 0 {
+			m.out.repaired += len(extra)
+			m.were = nil
+			return false, m.steps(ctx, "active", m.active, extra)
+		}
+		m.were = apart(a, o)
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)

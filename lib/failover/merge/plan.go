@@ -18,6 +18,7 @@ const (
 	adopt  op = "adopt"  // from the copies to the inbox
 	purge  op = "purge"  // expunge from the copies
 	forget op = "forget" // expunge from the deleted ones, whose ids are noted
+	drop   op = "drop"   // expunge from a folder what is in another one too
 	name   op = "name"   // give a folder the GUID that it has on the active side
 )
 
@@ -84,8 +85,9 @@ func prepare(active, other *View, gone map[string]int64, late func(Message) bool
 		return a.guids[d.extra.GUID] || set[d.extra.place()]
 	}))
 	if both {
-		p.active = append(p.active, carry(other.Real, active.Real)...)
-		p.other = append(p.other, carry(active.Real, other.Real)...)
+		here, there := byGUID(active.Real), byGUID(other.Real)
+		p.active = append(p.active, carry(there, here)...)
+		p.other = append(p.other, carry(here, there)...)
 	}
 	p.active = append(p.active, p.adopt(active.Copies, func(m Message) bool { return len(a.byID[m.ID]) == 0 && gone[m.ID] == 0 })...)
 	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool {
@@ -235,23 +237,6 @@ func compareBool(a, b bool) int {
 		return 1
 	}
 	return -1
-}
-
-// carry gives messages of one side the flags that they have in another folder of the other.
-func carry(from, to []Message) []step {
-	flags := map[string]string{} // by GUID
-	folders := map[string]string{}
-	for _, m := range from {
-		flags[m.GUID] += " " + m.Flags
-		folders[m.GUID] += " " + m.Folder
-	}
-	var steps []step
-	for _, m := range to {
-		if there, known := folders[m.GUID]; known && !slices.Contains(strings.Fields(there), m.Folder) {
-			steps = append(steps, unite([]Message{m}, flags[m.GUID])...)
-		}
-	}
-	return steps
 }
 
 // unite gives messages the flags that they lack, but never the mark for

@@ -1,0 +1,72 @@
+package merge
+
+import (
+	"maps"
+	"slices"
+)
+
+// Where both sides were used since they were last equal, a message can lie in
+// one folder here and in another there, by its GUID the same. doveadm sync
+// finds out who moved it, but unites flags only within a folder, and leaves a
+// message that both moved in both folders.
+
+// carry gives messages of one side the flags that they have on the other, where
+// they lie in another folder. A message that is in several folders is several to its user.
+func carry(from, to map[string][]Message) []step {
+	var steps []step
+	for _, guid := range slices.Sorted(maps.Keys(to)) {
+		if here, there := to[guid], from[guid]; len(here) == 1 && len(there) == 1 && here[0].Folder != there[0].Folder {
+			steps = append(steps, unite(here, there[0].Flags)...)
+		}
+	}
+	return steps
+}
+
+// moved is where a message lay before doveadm sync.
+type moved struct{ here, there string }
+
+// apart are the messages that lie in one folder on the active side, and in another on the other.
+func apart(active, other *View) map[string]moved {
+	o := byGUID(other.Real)
+	all := map[string]moved{}
+	for guid, here := range byGUID(active.Real) {
+		if there := o[guid]; len(here) == 1 && len(there) == 1 && here[0].Folder != there[0].Folder {
+			all[guid] = moved{here[0].Folder, there[0].Folder}
+		}
+	}
+	return all
+}
+
+// surplus removes what is in both folders now, as both sides had moved it: the
+// active side's folder wins. What has a delivery id goes to the copies first, as every message does.
+func surplus(active *View, were map[string]moved) []step {
+	var steps []step
+	for guid, messages := range byGUID(active.Real) {
+		was, moved := were[guid]
+		if !moved || len(messages) != 2 {
+			continue
+		}
+		kept, extra := messages[0], messages[1]
+		if extra.Folder == was.here {
+			kept, extra = extra, kept
+		}
+		if kept.Folder != was.here || extra.Folder != was.there {
+			continue
+		}
+		do := aside
+		if extra.ID == "" {
+			do = drop
+		}
+		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
+		steps = append(steps, step{Op: do, Folder: extra.Folder, UIDs: []uint32{extra.UID}})
+	}
+	return gather(steps)
+}
+
+func byGUID(messages []Message) map[string][]Message {
+	all := map[string][]Message{}
+	for _, m := range messages {
+		all[m.GUID] = append(all[m.GUID], m)
+	}
+	return all
+}
