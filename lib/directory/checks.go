@@ -159,7 +159,10 @@ func (b *Builder) checkLists() {
 }
 
 // lodgers are the entries that have one placement.
-type lodgers struct{ mailboxes, sites []string }
+type lodgers struct {
+	mailboxes, sites []string
+	count            Count
+}
 
 // checkPlacements collects the placements in use and reports those that lead nowhere, once each.
 func (b *Builder) checkPlacements() {
@@ -178,7 +181,12 @@ func (b *Builder) checkPlacements() {
 		}
 	}
 	for i := range s.Mailboxes {
-		use(&of(s.Mailboxes[i].Placement).mailboxes, s.Mailboxes[i].DN)
+		lodgers := of(s.Mailboxes[i].Placement)
+		use(&lodgers.mailboxes, s.Mailboxes[i].DN)
+		lodgers.count.All++
+		if s.Mailboxes[i].Delivery == One {
+			lodgers.count.Single++
+		}
 	}
 	for i := range s.Sites {
 		if p := s.Sites[i].Placement; p != nil {
@@ -186,7 +194,11 @@ func (b *Builder) checkPlacements() {
 		}
 	}
 	s.placements = slices.SortedFunc(maps.Keys(users), func(p, q *Placement) int { return strings.Compare(p.Name, q.Name) })
+	s.counts = map[string]Count{}
 	for _, p := range s.placements {
+		if c := users[p].count; c.All > 0 {
+			s.counts[p.Name] = c
+		}
 		b.checkPlacement(p, users[p])
 	}
 }

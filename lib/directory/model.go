@@ -220,6 +220,7 @@ type Snapshot struct {
 	Lists     []List
 
 	placements []*Placement
+	counts     map[string]Count // by placement
 	claims     []claim
 }
 
@@ -284,6 +285,15 @@ func (s *Snapshot) Live(role Role) []*Node {
 // Placements are those in use, sorted by name: at most one per ordered choice
 // of nodes, however many users there are.
 func (s *Snapshot) Placements() []*Placement { return s.placements }
+
+// Count is how many mailboxes there are.
+type Count struct {
+	All    int
+	Single int // with delivery One
+}
+
+// Count counts the mailboxes of a placement, which a snapshot without users knows too.
+func (s *Snapshot) Count(p *Placement) Count { return s.counts[p.Name] }
 
 // Domain is the domain of this name, or nil.
 func (s *Snapshot) Domain(name string) *Domain {

@@ -54,25 +54,20 @@ type usage struct {
 	lists      []directory.List
 }
 
-// newUsage counts once what everything else asks for by placement: there are
-// few placements, and maybe a million mailboxes.
+// newUsage counts once what everything else asks for by placement. The
+// snapshot may be without users, and knows then how many there are.
 func newUsage(s *directory.Snapshot) *usage {
 	u := &usage{placements: s.Placements(), on: map[*directory.Placement]counts{}, single: map[*directory.Placement]int{}, lists: s.Lists}
-	mailboxes, sites := map[*directory.Placement]int{}, map[*directory.Placement]int{}
-	for i := range s.Mailboxes {
-		m := &s.Mailboxes[i]
-		mailboxes[m.Placement]++
-		if m.Delivery == directory.One {
-			u.single[m.Placement]++
-		}
-	}
+	sites := map[string]int{}
 	for i := range s.Sites {
 		if p := s.Sites[i].Placement; p != nil {
-			sites[p]++
+			sites[p.Name]++
 		}
 	}
 	for _, p := range u.placements {
-		u.on[p] = counts{Mailboxes: mailboxes[p], Sites: sites[p]}
+		mailboxes := s.Count(p)
+		u.on[p] = counts{Mailboxes: mailboxes.All, Sites: sites[p.Name]}
+		u.single[p] = mailboxes.Single
 	}
 	return u
 }

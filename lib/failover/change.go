@@ -34,7 +34,8 @@ type change struct {
 	peers    peers
 	hooks    hooks
 	journal  *journal
-	snapshot *directory.Snapshot
+	snapshot *directory.Snapshot // maybe without users
+	users    func(ctx context.Context, placements map[string]bool) ([]string, error)
 	states   []source.NodeState // as they were read last
 	plan     *plan
 	outcome  outcome

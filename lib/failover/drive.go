@@ -69,7 +69,7 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 	if err != nil {
 		return err
 	}
-	read, err := readAll(ctx, env, config)
+	read, err := readDirectory(ctx, env, config)
 	if err != nil {
 		return err
 	}
@@ -89,18 +89,18 @@ func runChange(ctx context.Context, env *app.Env, o Options, config *configurati
 // newPlanned is a change that is only planned: where the provider does not let
 // itself be asked, this node's copy says how things are.
 func newPlanned(ctx context.Context, env *app.Env, o Options, config *configuration) (*change, error) {
-	read, err := readAll(ctx, env, config)
+	read, err := readDirectory(ctx, env, config)
 	if err != nil {
 		return nil, err
 	}
-	var store stateStore = copied{read}
+	var store stateStore = copied{read.Result}
 	if f := &config.failover; f.AdminDN == "" || f.AdminPasswordFile != "" { // else somebody would have to type it
 		provider, err := newStore(ctx, env, config)
 		if err == nil {
 			_, _, err = provider.States(ctx)
 		}
 		if store = provider; err != nil {
-			store = copied{read}
+			store = copied{read.Result}
 			fmt.Fprintf(env.Stderr, "note: by this node's copy of the directory, as %v\n", err)
 		}
 	}
@@ -108,7 +108,7 @@ func newPlanned(ctx context.Context, env *app.Env, o Options, config *configurat
 }
 
 // newChange puts together what a change needs before the other nodes are asked.
-func newChange(env *app.Env, o Options, config *configuration, store stateStore, read *source.Result) (*change, error) {
+func newChange(env *app.Env, o Options, config *configuration, store stateStore, read *reading) (*change, error) {
 	o.Node = strings.ToLower(o.Node)
 	o.Lost = o.Lost || o.Verb == "evict"
 	if o.Wait <= 0 {
@@ -122,7 +122,7 @@ func newChange(env *app.Env, o Options, config *configuration, store stateStore,
 		return nil, err
 	}
 	return &change{
-		Options: o, env: env, config: config, self: self, store: store, snapshot: read.Snapshot, hooks: hookDir(config.failover.Hooks),
+		Options: o, env: env, config: config, self: self, store: store, snapshot: read.Snapshot, users: read.users, hooks: hookDir(config.failover.Hooks),
 		peers: newPeers(env, o, config, self, read.Snapshot), pause: 200 * time.Millisecond,
 	}, nil
 }
@@ -140,19 +140,6 @@ func (c copied) States(context.Context) ([]source.NodeState, source.Version, err
 
 func (copied) Write(context.Context, source.NodeState, source.Change) (source.Version, error) {
 	return "", diag.Failed.Errorf("a copy of the directory takes no writes")
-}
-
-// readAll reads this node's copy of the whole directory.
-func readAll(ctx context.Context, env *app.Env, config *configuration) (*source.Result, error) {
-	src, err := source.New(config.directory)
-	if err != nil {
-		return nil, err
-	}
-	progress := env.Progress("entries")
-	src.OnProgress = func(done int) { progress.Show(done, 0) }
-	result, err := src.Read(ctx, config.network)
-	progress.Done()
-	return result, err
 }
 
 // newStore is the provider as the admin may write to it.

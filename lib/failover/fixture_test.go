@@ -103,13 +103,15 @@ nodes-domain = "nodes.example.net"
 [directory]
 urls = [%q]
 base = %q
+[genmaps]
+output = %[7]q
 [failover]
 write-urls = [%[1]q]
 admin-dn = %[3]q
 admin-password-file = %[4]q
 hooks = %[5]q
 state = %[6]q
-`, w.slapd.LDAPI(), w.slapd.BaseDN, w.slapd.RootDN, password, w.hooks, filepath.Join(dir, "state")), 0o600))
+`, w.slapd.LDAPI(), w.slapd.BaseDN, w.slapd.RootDN, password, w.hooks, filepath.Join(dir, "state"), filepath.Join(dir, "maps")), 0o600))
 	var err error
 	w.config, err = loadConfiguration(w.path)
 	must(t, err)
@@ -179,7 +181,7 @@ func (w *world) change(o Options) (*change, error) {
 	env := &app.Env{Stdin: strings.NewReader(""), Stdout: &w.out, Stderr: &w.errs, Now: func() time.Time { return noon }}
 	store, err := newStore(context.Background(), env, w.config)
 	must(w.t, err)
-	read, err := readAll(context.Background(), env, w.config)
+	read, err := readDirectory(context.Background(), env, w.config)
 	must(w.t, err)
 	c, err := newChange(env, o, w.config, store, read)
 	if err == nil {

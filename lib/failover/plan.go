@@ -22,8 +22,8 @@ type plan struct {
 	Carriers []carrier `json:"carriers"` // other nodes that the move is about
 	Refusals []refusal `json:"refusals"`
 	to       directory.State
-	affected map[*directory.Placement]bool
-	partners []string // whose mailboxes are merged with the node's
+	affected map[string]bool // placements
+	partners []string        // whose mailboxes are merged with the node's
 }
 
 // move is what one placement has, and which node serves it before and after.
@@ -55,7 +55,7 @@ func newPlan(verb, node string, lost bool, s *directory.Snapshot, of states) *pl
 	p := &plan{
 		Verb: verb, Node: node, Lost: lost, From: now.String(), to: targets[verb], To: targets[verb].String(),
 		Moves: []move{}, Unserved: []move{}, Lists: []string{}, Roles: []string{}, Carriers: []carrier{}, Refusals: []refusal{},
-		affected: map[*directory.Placement]bool{},
+		affected: map[string]bool{},
 	}
 	if verb == "admit" {
 		return p
@@ -93,7 +93,7 @@ func (p *plan) addMoves(u *usage, before, after states) {
 		if from == to || u.on[placement].none() {
 			continue
 		}
-		p.affected[placement] = true
+		p.affected[placement.Name] = true
 		m := move{placement.Name, from, to, u.on[placement].Mailboxes, u.on[placement].Sites}
 		if to == "" {
 			p.Unserved = append(p.Unserved, m)
@@ -187,17 +187,6 @@ func (p *plan) carriers() []string {
 		names = append(names, c.Node)
 	}
 	return names
-}
-
-// users are the addresses whose sessions end with the move.
-func (p *plan) users(s *directory.Snapshot) []string {
-	var users []string
-	for i := range s.Mailboxes {
-		if p.affected[s.Mailboxes[i].Placement] {
-			users = append(users, s.Mailboxes[i].Address)
-		}
-	}
-	return users
 }
 
 // weigh adds what the carriers say of themselves.

@@ -95,8 +95,8 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	f := asGiven(t, "out", "n2", true, "")
-	if users := f.plan.users(f.snapshot); !slices.Equal(users, []string{"b1@example.org", "b2@example.org"}) || f.plan.Single != 1 {
-		t.Errorf("users %q, single %d", users, f.plan.Single)
+	if len(f.plan.affected) != 1 || !f.plan.affected["n2_n3"] || f.plan.Single != 1 {
+		t.Errorf("affected %v, single %d", f.plan.affected, f.plan.Single)
 	}
 }
 

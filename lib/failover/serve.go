@@ -14,7 +14,6 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/directory"
 	"rplan/lib/run"
-	"rplan/lib/source"
 	"rplan/lib/ssh"
 )
 
@@ -110,14 +109,14 @@ func parseWords(command string) ([]string, error) {
 // sshd did so too, by the maps of the last run; this is by the directory now.
 // A node whose directory is down still says that, and nothing else.
 func (s *server) admit(ctx context.Context, peer, verb string) error {
-	nodes, err := readNodes(ctx, s.config)
+	known, err := readNodes(ctx, s.config)
 	if err != nil {
 		if verb == "status" && diag.KindOf(err) == diag.TryAgain {
 			return nil
 		}
 		return err
 	}
-	n := nodes.Node(peer)
+	n := known.Snapshot.Node(peer)
 	switch {
 	case n == nil:
 		return diag.Refused.Errorf("there is no node %q", peer)
@@ -125,19 +124,6 @@ func (s *server) admit(ctx context.Context, peer, verb string) error {
 		return diag.Refused.Errorf("node %q is evicted", peer)
 	}
 	return nil
-}
-
-// readNodes reads the nodes only.
-func readNodes(ctx context.Context, c *configuration) (*directory.Snapshot, error) {
-	src, err := source.New(c.directory.OfNodes())
-	if err != nil {
-		return nil, err
-	}
-	result, err := src.Read(ctx, c.network)
-	if err != nil {
-		return nil, err
-	}
-	return result.Snapshot, nil
 }
 
 // selfName is the node that this machine is.

@@ -134,10 +134,11 @@ func TestKick(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	m := newMachine(t)
-	maps := t.TempDir()
+	maps := m.config.mapsDir()
+	must(t, os.Mkdir(maps, 0o755))
 	text, err := os.ReadFile(m.path)
 	must(t, err)
-	must(t, os.WriteFile(m.path, append(text, []byte("[genmaps]\noutput = \""+maps+"\"\nmax-loss = \"20%\"\n")...), 0o600))
+	must(t, os.WriteFile(m.path, bytes.Replace(text, []byte("[genmaps]\n"), []byte("[genmaps]\nmax-loss = \"20%\"\n"), 1), 0o600))
 	m.config.failover.Mounts = []string{"/proc", maps}
 	m.config.failover.Home = maps + "/mail/%u"
 	state := &published.State{Node: "n1", Wanted: []string{"a"}, Services: map[string]*published.ServiceState{"a": {Version: "csn:x", States: "csn:y"}}}

@@ -55,7 +55,7 @@ const staleMerge = 30 * time.Minute
 // runStatus shows how things are. Its exit code is for monitoring: 3 where
 // something is amiss but all are served.
 func runStatus(ctx context.Context, env *app.Env, o Options, c *configuration) error {
-	read, err := readAll(ctx, env, c)
+	read, err := readDirectory(ctx, env, c)
 	if err != nil {
 		return err
 	}

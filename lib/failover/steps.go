@@ -91,9 +91,12 @@ func sleep(ctx context.Context, d time.Duration) {
 // kick ends the sessions of all who move, on all nodes: they connect again
 // by the new maps. Whom it misses notices at the next error of the connection.
 func (c *change) kick(ctx context.Context, nodes []string) error {
-	users := c.plan.users(c.snapshot)
+	users, err := c.users(ctx, c.plan.affected)
+	if err != nil && ctx.Err() == nil {
+		c.warn("the sessions of who moves have not ended: %s", brief(err))
+	}
 	if len(users) == 0 {
-		return nil
+		return ctx.Err()
 	}
 	if err := c.step("ending the sessions of %s", plural(len(users), "user")); err != nil {
 		return err

@@ -37,9 +37,11 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 		return err
 	}
 	s := &syncer{Options: o, env: env, config: c, self: self}
-	if s.nodes, err = readNodes(ctx, c); err != nil {
+	known, err := readNodes(ctx, c)
+	if err != nil {
 		return err
 	}
+	s.nodes = known.Snapshot
 	if o.Peer != "" && s.nodes.Node(o.Peer) == nil {
 		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
 	}

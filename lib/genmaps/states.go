@@ -2,17 +2,12 @@ package genmaps
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
-	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
 	"rplan/lib/directory"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/published"
 	"rplan/lib/source"
 )
 
@@ -22,42 +17,14 @@ import (
 // would have made if the states had been all that changed: it fits the users'
 // tables that are in place, and what else changed comes with them.
 
-// outline is what a run keeps for that, in .outline.json of the maps directory.
-type outline struct {
-	Version source.Version `json:"version"` // of the directory
-	directory.Outline
-}
-
-func outlinePath(maps string) string { return filepath.Join(maps, ".outline.json") }
-
-// loadOutline is nil where there is none. One that cannot be read is of no use, and no harm.
-func loadOutline(maps string) (*outline, error) {
-	text, err := os.ReadFile(outlinePath(maps))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, diag.CantCreate.Errorf("reading the outline of the directory: %w", err)
-	}
-	o := &outline{}
-	if json.Unmarshal(text, o) != nil {
-		return nil, nil
-	}
-	return o, nil
-}
-
 // keepOutline is called before anything is published: which services' maps are
 // of the same version is known from their state, at whatever step a run ends.
 func (r *runner) keepOutline(s *directory.Snapshot) error {
 	if r.DryRun || r.Output != "" {
 		return nil
 	}
-	text, err := json.Marshal(outline{r.report.Version, *s.Outline()})
-	if err != nil {
-		return err
-	}
-	_, err = atomicfile.WriteFile(outlinePath(r.maps), append(text, '\n'), 0o600)
-	return err
+	kept := published.Outline{Version: r.report.Version, Outline: *s.Outline()}
+	return kept.Save(r.maps)
 }
 
 // follows says whether a file is to be made from an outline. A run that goes on
@@ -70,7 +37,7 @@ func (r *runner) states(ctx context.Context) (all bool, err error) {
 	if r.DryRun || r.Diff || r.Force || r.Output != "" {
 		return false, nil
 	}
-	kept, err := loadOutline(r.maps)
+	kept, err := published.LoadOutline(r.maps)
 	if kept == nil || err != nil {
 		return false, err
 	}
@@ -111,7 +78,7 @@ func (r *runner) states(ctx context.Context) (all bool, err error) {
 
 // outlined is what was kept, with the nodes' states as they are now; nil where
 // more than the states changed about the nodes.
-func (r *runner) outlined(ctx context.Context, kept *outline) (*directory.Snapshot, error) {
+func (r *runner) outlined(ctx context.Context, kept *published.Outline) (*directory.Snapshot, error) {
 	src, err := source.New(r.config.directory.OfNodes())
 	if err != nil {
 		return nil, err

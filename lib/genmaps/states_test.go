@@ -2,13 +2,16 @@ package genmaps
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"rplan/lib/cdb"
 	"rplan/lib/diag"
+	"rplan/lib/directory"
 	"rplan/lib/published"
 )
 
@@ -196,5 +199,36 @@ func TestStatesGoesWithNoPreview(t *testing.T) {
 		if _, _, err := c.run(o); diag.KindOf(err) != diag.Usage {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+}
+
+// rp-failover takes from the outline how many mailboxes there are, and from the table which: they are of the same.
+func TestOutlineCountsTheTable(t *testing.T) {
+	c := newCollective(t)
+	c.edit("rplanAddress: user007@example.org\n", "rplanAddress: user007@example.org\nrplanDelivery: one\n")
+	c.mustRun(c.options())
+	kept, err := published.LoadOutline(c.path("maps"))
+	if err != nil || kept == nil || kept.Version != c.state().Version() {
+		t.Fatalf("%+v, %v", kept, err)
+	}
+	table, err := cdb.Open(c.path("maps/dovecot/mailboxes.cdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	counted := map[string]directory.Count{}
+	for row, err := range table.Rows() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := counted[string(row.Value)]
+		n.All++
+		if string(row.Key) == "user007@example.org" {
+			n.Single++
+		}
+		counted[string(row.Value)] = n
+	}
+	if len(counted) != 4 || !maps.Equal(counted, kept.Mailboxes) {
+		t.Errorf("the outline has %v, the table %v", kept.Mailboxes, counted)
 	}
 }

@@ -4,8 +4,8 @@
 // writes it; whoever wants to know how far a node is reads it, at any moment
 // and without a lock.
 //
-// It is two files of the maps directory. .state.json is replaced when
-// something is published. .checked is empty, and its time is all that it says:
+// It is three files of the maps directory. .state.json is replaced when
+// something is published, .outline.json when the whole directory was read. .checked is empty, and its time is all that it says:
 // the end of the last run that found or made all maps as they should be. The
 // time of .state.json could not say that, as a run that fails half-way writes
 // it too.
