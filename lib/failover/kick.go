@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"rplan/lib/diag"
 	"rplan/lib/run"
@@ -61,14 +62,36 @@ func (s *server) sessions(ctx context.Context, users map[string]bool, kick strin
 			continue
 		}
 		seen[user] = true
-		_, failed := s.run(ctx, run.Cmd{Argv: append(append([]string{"doveadm"}, strings.Fields(kick)...), user)})
-		if failed == nil {
+		switch failed := s.end(ctx, kick, user); {
+		case failed == nil:
 			ended = append(ended, user)
-		} else if exit, ok := errors.AsType[*exec.ExitError](failed); !ok || exit.ExitCode() != noUser {
+		case exitCode(failed) != noUser:
 			err = errors.Join(err, failed)
 		}
 	}
 	return ended, err
+}
+
+// end ends one user's sessions. A login process that ends in the same moment
+// makes doveadm fail (75), and is no reason not to ask the others.
+func (s *server) end(ctx context.Context, kick, user string) (err error) {
+	const tries = 3
+	for range tries {
+		_, err = s.run(ctx, run.Cmd{Argv: append(append([]string{"doveadm"}, strings.Fields(kick)...), user)})
+		if exitCode(err) != int(diag.TryAgain) {
+			return err
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+	return err
+}
+
+// exitCode is that of a program which ended with err, or -1.
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return -1
 }
 
 // noUser is what doveadm kick exits with when the sessions ended by themselves meanwhile.
