@@ -31,14 +31,19 @@ func (c *change) publish(ctx context.Context, nodes []string, maybe string) erro
 		go func() { tried <- c.current1(without, maybe, deadline) }()
 	}
 	c.outcome.Silent = map[string]string{}
-	each(nodes, func(node string) {
-		err := c.current1(ctx, node, deadline)
-		c.lock.Lock()
-		defer c.lock.Unlock()
-		if err != nil {
-			c.outcome.Silent[node] = brief(err)
+	var all sync.WaitGroup
+	for _, wave := range c.waves(nodes) {
+		done := make(chan struct{})
+		all.Go(func() {
+			defer close(done)
+			each(wave, func(node string) { c.heard(node, c.current1(ctx, node, deadline)) })
+		})
+		select {
+		case <-done:
+		case <-time.After(waveTime):
 		}
-	})
+	}
+	all.Wait()
 	cancel()
 	if maybe != "" {
 		err := <-tried
@@ -47,6 +52,39 @@ func (c *change) publish(ctx context.Context, nodes []string, maybe string) erro
 		}
 	}
 	return ctx.Err()
+}
+
+// waveTime is how long the nodes of a later wave wait for those of an earlier one.
+const waveTime = 2 * time.Second
+
+// waves is the order in which nodes publish: who is to serve users from now on
+// first, who served them last, so that nobody is sent where nobody serves.
+func (c *change) waves(nodes []string) [][]string {
+	takers, givers := c.plan.carriers(), []string{c.Node}
+	if c.plan.to.Serves() {
+		takers, givers = givers, takers
+	}
+	var waves [3][]string
+	for _, node := range nodes {
+		switch {
+		case slices.Contains(takers, node):
+			waves[0] = append(waves[0], node)
+		case slices.Contains(givers, node):
+			waves[2] = append(waves[2], node)
+		default:
+			waves[1] = append(waves[1], node)
+		}
+	}
+	return waves[:]
+}
+
+// heard notes whether a node has published.
+func (c *change) heard(node string, err error) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if err != nil {
+		c.outcome.Silent[node] = brief(err)
+	}
 }
 
 // current1 waits until one node's maps are current.

@@ -97,7 +97,7 @@ func (s *syncer) pass(progress *app.Progress) *merge.Pass {
 		jobs = s.Jobs
 	}
 	return &merge.Pass{
-		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Dry: s.DryRun,
+		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Tidy: s.Peer != "" || s.All, Dry: s.DryRun,
 		Now: s.env.Now, Steps: s.Verbose, Shown: progress.Show,
 		Note: func(about, text string) { fmt.Fprintf(s.env.Stderr, "%s: %s\n", about, text) },
 	}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"rplan/lib/diag"
@@ -52,6 +53,7 @@ type merger struct {
 	active side
 	other  side // nil without a peer
 	join   func(context.Context) error
+	tell   func(ids []string) error // the other side which deliveries are gone
 	record *record
 	both   bool // the other side too was used since they were last equal
 	save   func() error
@@ -255,6 +257,11 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	if len(a.Deleted) > 0 {
 		if err := m.save(); err != nil {
 			return nil, nil, err
+		}
+		if m.other != nil {
+			if err := m.tell(slices.Sorted(maps.Keys(ids(a.Deleted)))); err != nil {
+				return nil, nil, err
+			}
 		}
 		if err := m.steps(ctx, "active", m.active, bySteps(forget, a.Deleted)); err != nil {
 			return nil, nil, err

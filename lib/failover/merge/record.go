@@ -100,8 +100,8 @@ const (
 )
 
 // settle is how long copies and deleted messages may lie before a comparison is
-// worth it that clears them away.
-const settle = 10 * time.Minute
+// worth it that clears them away: until then what a user deletes would be back if the node were lost.
+const settle = time.Minute
 
 // usedThere says whether the other side's folders are not as the last doveadm sync left them.
 func (r *record) usedThere(peer string, there Stamp) bool {
@@ -109,10 +109,13 @@ func (r *record) usedThere(peer string, there Stamp) bool {
 	return there.Real != "" && (!ok || !known.Equal || known.Remote != there.Real)
 }
 
-// needs says what to do about a mailbox with these stamps.
-func (r *record) needs(task Task, here, there Stamp, now time.Time) need {
+// needs says what to do about a mailbox with these stamps. To be tidy is to
+// clear copies and deleted messages away at once, before users move.
+func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) need {
 	peer, known := r.Peers[task.Peer]
-	old := func(count int, oldest int64) bool { return count > 0 && now.Sub(time.Unix(oldest, 0)) > settle }
+	old := func(count int, oldest int64) bool {
+		return count > 0 && (tidy || now.Sub(time.Unix(oldest, 0)) > settle)
+	}
 	switch {
 	case here.Copies > 0, old(here.Deleted, here.OldestDeleted):
 		return full

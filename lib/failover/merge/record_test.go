@@ -45,7 +45,7 @@ func TestRecordInPieces(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, r, err)
 			continue
 		}
-		if r.needs(Task{user, "n2", []string{"n2"}}, Stamp{Real: "a"}, Stamp{Real: "b"}, now) != full {
+		if r.needs(Task{user, "n2", []string{"n2"}}, Stamp{Real: "a"}, Stamp{Real: "b"}, now, false) != full {
 			t.Errorf("%q: not compared", text)
 		}
 	}
@@ -88,7 +88,7 @@ func TestPrune(t *testing.T) {
 }
 
 func TestNeeds(t *testing.T) {
-	long, short := now.Add(-settle-time.Minute).Unix(), now.Add(-time.Minute).Unix()
+	long, short := now.Add(-settle-time.Minute).Unix(), now.Add(-settle/2).Unix()
 	known := func(local, remote string, equal bool) *record {
 		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1}}}
 	}
@@ -128,7 +128,7 @@ func TestNeeds(t *testing.T) {
 		if c.alone {
 			task.Peer = ""
 		}
-		if got := c.r.needs(task, c.here, c.there, now); got != c.want {
+		if got := c.r.needs(task, c.here, c.there, now, false); got != c.want {
 			t.Errorf("%s: %v, want %v", why, got, c.want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -93,6 +94,8 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 		return err
 	case r.Do == "step" && r.Step != nil:
 		return s.opened.do(ctx, *r.Step)
+	case r.Do == "gone":
+		return s.mourn(r.IDs)
 	case r.Do == "stamp":
 		st, err := s.opened.stamp(ctx)
 		if err != nil {
@@ -121,6 +124,22 @@ func (s *Server) open(ctx context.Context, address string) error {
 	}
 	s.held, s.opened = held, local{s.Store, address}
 	return nil
+}
+
+// mourn remembers deliveries that the user deleted on the active node, for the
+// day on which this one is it and still has copies of them.
+func (s *Server) mourn(ids []string) error {
+	if len(ids) > mostUIDs || slices.ContainsFunc(ids, func(id string) bool { return id == "" || deliveryID(id) != id }) {
+		return diag.BadData.Errorf("these are no delivery ids")
+	}
+	rec, err := loadRecord(s.State, s.opened.address)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		rec.Gone[id] = time.Now().Unix()
+	}
+	return rec.save(s.State, s.opened.address)
 }
 
 func (s *Server) may(address string) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -167,6 +168,16 @@ func (r remote) do(_ context.Context, st step) error {
 	return r.ask(request{Do: "step", Step: &st}, none)
 }
 
+// gone tells which deliveries the user deleted.
+func (r remote) gone(ids []string) error {
+	for some := range slices.Chunk(ids, mostUIDs) {
+		if err := r.ask(request{Do: "gone", IDs: some}, none); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r remote) stamp(context.Context) (Stamp, error) {
 	var st Stamp
 	return st, r.ask(request{Do: "stamp"}, func(a *answer) error {
@@ -200,4 +211,42 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// sessions are some that nobody uses just now.
+type sessions struct {
+	mu   sync.Mutex
+	idle []*session
+}
+
+func (l *sessions) put(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.idle = append(l.idle, s)
+}
+
+// take is one with a peer, or nil.
+func (l *sessions) take(peer string) *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.idle, func(s *session) bool { return s.peer == peer })
+	if i < 0 {
+		return nil
+	}
+	s := l.idle[i]
+	l.idle = slices.Delete(l.idle, i, i+1)
+	if s.lost != nil {
+		s.end()
+		return nil
+	}
+	return s
+}
+
+func (l *sessions) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.idle {
+		s.end()
+	}
+	l.idle = nil
 }

@@ -16,6 +16,7 @@ type Pass struct {
 	State string // directory of records and locks
 	Dial  Dial
 	Jobs  int  // how many mailboxes at a time
+	Tidy  bool // leave no copies and no deleted messages behind, however young
 	All   bool // compare every mailbox, whether it seems changed or not
 	Dry   bool // only say what would be looked at
 	Now   func() time.Time
@@ -23,6 +24,8 @@ type Pass struct {
 	Steps bool                       //
 	Shown func(done, total int)      // progress
 	step  func(address, what string) // for tests
+
+	spare sessions // that were begun to look
 }
 
 type peerState struct {
@@ -36,6 +39,7 @@ func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 	began := p.Now()
 	r := &Report{Mailboxes: len(tasks)}
 	peers := p.look(ctx, tasks)
+	defer p.spare.end()
 	for name, state := range peers {
 		if state.err != nil {
 			r.Unreachable = append(r.Unreachable, name)
@@ -92,7 +96,7 @@ func (p *Pass) look(ctx context.Context, tasks []Task) map[string]peerState {
 			s, err := begin(ctx, p.Dial, name)
 			if err == nil {
 				state.stamps, err = s.stamps()
-				s.end()
+				p.spare.put(s)
 			}
 			state.err = err
 			mu.Lock()
@@ -142,7 +146,7 @@ func (w *worker) task(ctx context.Context, task Task, peer peerState) result {
 		with.Peer = ""
 	}
 	t := result{skip: alone && len(task.Others) > 0}
-	t.did = rec.needs(with, here, peer.stamps[task.Address], w.Now())
+	t.did = rec.needs(with, here, peer.stamps[task.Address], w.Now(), w.Tidy)
 	if w.All && (here != Stamp{} || peer.stamps[task.Address] != Stamp{}) {
 		t.did = full
 	}
@@ -227,7 +231,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			return out, err
 		}
 		defer there.shut()
-		m.other = there
+		m.other, m.tell = there, there.gone
 		st, err := there.stamp(ctx)
 		if err != nil {
 			return out, err
@@ -272,7 +276,10 @@ func (w *worker) open(ctx context.Context, task Task) (*remote, error) {
 	s := w.sessions[task.Peer]
 	if s == nil || s.lost != nil {
 		var err error
-		if s, err = begin(ctx, w.Dial, task.Peer); err != nil {
+		if s = w.spare.take(task.Peer); s == nil {
+			s, err = begin(ctx, w.Dial, task.Peer)
+		}
+		if err != nil {
 			return nil, err
 		}
 		w.sessions[task.Peer] = s

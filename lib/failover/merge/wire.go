@@ -18,9 +18,10 @@ import (
 // request asks for something about one mailbox, the one that was opened last,
 // but for "stamps", which is about all.
 type request struct {
-	Do      string `json:"do"`                // stamps, open, list, folders, step, stamp, close
-	Address string `json:"address,omitempty"` // of open
-	Step    *step  `json:"step,omitempty"`
+	Do      string   `json:"do"`                // stamps, open, list, folders, step, gone, stamp, close
+	Address string   `json:"address,omitempty"` // of open
+	Step    *step    `json:"step,omitempty"`
+	IDs     []string `json:"ids,omitempty"` // of gone: deliveries that the user deleted
 }
 
 // answer is an item, or, if End is set, the end of an answer.
