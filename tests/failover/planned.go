@@ -24,8 +24,13 @@ func planned(w *world) {
 		w.meanwhile(0.05)
 	}
 	w.settle()
-	w.verdict(judge.Limits{})
+	w.verdict(moved)
 }
+
+// moved are the limits where users are moved to another node: in the moment in
+// which some nodes know of it and others not, a login may be told to try again
+// ([UNAVAILABLE]), which is what mail programs do by themselves.
+var moved = judge.Limits{"unavailable": -1}
 
 // lost is what rplan is for: a node's cable is cut with no warning, its users
 // go on elsewhere, and it comes back as it was. What it alone had when it

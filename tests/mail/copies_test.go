@@ -188,12 +188,13 @@ func TestCopiesAreOutOfSight(t *testing.T) {
 	}
 }
 
-// What a user deletes is remembered for a while; what is moved was not deleted.
+// What a user deletes is remembered for a while, also if somebody else has got the same mail, of which Dovecot
+// keeps one file; what is moved is there too, and where it was moved to.
 func TestDeletedMailIsRemembered(t *testing.T) {
 	run(t)
 	const user = "erin@example.org"
 	for _, subject := range []string{"is-deleted", "is-moved", "is-copied"} {
-		send(t, letter(subject), user)
+		send(t, letter(subject), user, "alice@example.org")
 		arrives(t, "/var/vmail", user, subject)
 	}
 	c := imapTo(t, client, imaps)
@@ -216,8 +217,10 @@ func TestDeletedMailIsRemembered(t *testing.T) {
 		}
 	}
 	out, err := output("doveadm", "-f", "json", "fetch", "-u", user, "mailbox hdr.subject", "mailbox", "rplan-deleted/*", "all")
-	if want := `[{"mailbox":"rplan-deleted/INBOX","hdr.subject":"is-deleted"}]`; err != nil || strings.TrimSpace(out) != want {
-		t.Errorf("deleted are %s%v, want %s", out, err, want)
+	for _, subject := range []string{"is-deleted", "is-moved", "is-copied"} {
+		if want := `{"mailbox":"rplan-deleted/INBOX","hdr.subject":"` + subject + `"}`; err != nil || !strings.Contains(out, want) {
+			t.Errorf("deleted are %s%v, want %s", out, err, want)
+		}
 	}
 	out, err = output("doveadm", "-f", "json", "fetch", "-u", user, "mailbox hdr.subject", "mailbox", "*", "all")
 	for _, subject := range []string{"is-moved", "is-copied"} {

@@ -60,6 +60,7 @@ type merger struct {
 	now    func() time.Time
 	step   func(string)     // is told each step; a test stops there
 	seen   map[string]bool  // delivery ids that were in a folder since the pass began
+	aside  map[string]bool  // those of them that this pass set aside
 	were   map[string]moved // messages that lay in different folders before the last doveadm sync
 	calm   int              // rounds on end in which doveadm sync had nothing in its way
 	out    outcome
@@ -140,6 +141,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
+	for _, id := range setAside(p, a, o) {
+		m.aside[id] = true
+	}
 	m.out.repaired += p.doubles
 	if m.out.adopted += p.adopted; p.adopted > 0 {
 		m.record.Adopted = m.now().Unix()
@@ -189,9 +193,24 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 }
 
 // late says whether a copy's twin will not come to the active side any more:
-// the copy is old, or it was a message in a folder a moment ago.
+// the copy is old, or this pass set it aside.
 func (m *merger) late(c Message) bool {
-	return m.seen[c.ID] || m.now().Sub(time.Unix(c.Saved, 0)) > grace
+	return m.aside[c.ID] || m.now().Sub(time.Unix(c.Saved, 0)) > grace
+}
+
+// mourn notes what was in a folder when this pass began and is in none any
+// more, although it was not set aside: the other side knew that the user had
+// deleted it. A copy of it must not become a message.
+func (m *merger) mourn(a, o *View) {
+	there := ids(a.Real)
+	if o != nil {
+		maps.Copy(there, ids(o.Real))
+	}
+	for id := range m.seen {
+		if !there[id] && !m.aside[id] && m.record.Gone[id] == 0 {
+			m.record.Gone[id] = m.now().Unix()
+		}
+	}
 }
 
 // keep gives new GUIDs to folders with messages that the other side has

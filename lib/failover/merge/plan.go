@@ -62,7 +62,7 @@ func prepare(active, other *View, gone map[string]int64, late func(Message) bool
 		other = &View{}
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	p.active = p.setAside(p.active, a.doubles(o.guids))
+	p.active = p.split(p.active, a.doubles(o.guids))
 	var strangers []Message // on the other side, of deliveries that are not there any more, or twice
 	for _, m := range other.Real {
 		switch known := a.byID[m.ID]; {
@@ -81,7 +81,7 @@ func prepare(active, other *View, gone map[string]int64, late func(Message) bool
 		set[m.place()] = true
 	}
 	p.other = bySteps(aside, strangers)
-	p.other = p.setAside(p.other, slices.DeleteFunc(o.doubles(a.guids), func(d double) bool {
+	p.other = p.split(p.other, slices.DeleteFunc(o.doubles(a.guids), func(d double) bool {
 		return a.guids[d.extra.GUID] || set[d.extra.place()]
 	}))
 	if both {
@@ -128,8 +128,8 @@ func onlyMissed(steps, earlier []step) []step {
 	return slices.DeleteFunc(steps, func(s step) bool { return len(s.UIDs) == 0 })
 }
 
-// setAside is for deliveries that are in one folder twice.
-func (p *plan) setAside(steps []step, doubles []double) []step {
+// split is for deliveries that are in one folder twice.
+func (p *plan) split(steps []step, doubles []double) []step {
 	var extra []Message
 	for _, d := range doubles {
 		extra = append(extra, d.extra)
@@ -169,6 +169,27 @@ func note(gone map[string]int64, v *View, now time.Time) {
 	for _, m := range v.Real {
 		delete(gone, m.ID)
 	}
+}
+
+// setAside are the delivery ids of what a plan sets aside.
+func setAside(p *plan, a, o *View) []string {
+	at := map[place]string{}
+	for _, v := range []*View{a, o} {
+		if v != nil {
+			for _, m := range v.Real {
+				at[m.place()] = m.ID
+			}
+		}
+	}
+	var all []string
+	for _, s := range slices.Concat(p.active, p.other) {
+		for _, uid := range s.UIDs {
+			if s.Op == aside {
+				all = append(all, at[place{s.Folder, uid}])
+			}
+		}
+	}
+	return all
 }
 
 // place is where a message lies.

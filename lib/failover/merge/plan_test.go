@@ -129,7 +129,7 @@ func TestPrepare(t *testing.T) {
 
 // TestLate: what was in a folder when the pass began waits for nothing.
 func TestLate(t *testing.T) {
-	m := &merger{now: func() time.Time { return now }, seen: map[string]bool{"Q1.mx": true}}
+	m := &merger{now: func() time.Time { return now }, aside: map[string]bool{"Q1.mx": true}}
 	if !m.late(blind(1, "Q1.mx", 0)) || m.late(blind(1, "Q2.mx", 0)) || m.late(blind(1, "", 0)) {
 		t.Error("late is wrong")
 	}
