@@ -60,6 +60,7 @@ type merger struct {
 	now    func() time.Time
 	step   func(string)     // is told each step; a test stops there
 	seen   map[string]bool  // delivery ids that were in a folder since the pass began
+	told   map[string]bool  // ids of deletions that the other side knows
 	aside  map[string]bool  // those of them that this pass set aside
 	were   map[string]moved // messages that lay in different folders before the last doveadm sync
 	calm   int              // rounds on end in which doveadm sync had nothing in its way
@@ -150,6 +151,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	}
 	if o != nil {
 		m.out.recovered += news(a, o)
+	}
+	if err := m.share(o); err != nil {
+		return false, err
 	}
 	if err := m.steps(ctx, "active", m.active, p.active); err != nil {
 		return false, err
@@ -268,25 +272,46 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 		return nil, nil, err
 	}
 	note(m.record.Gone, a, m.now())
-	for _, v := range []*View{a, o} {
-		if v != nil {
-			maps.Copy(m.seen, ids(v.Real))
+	maps.Copy(m.seen, ids(a.Real))
+	if o != nil {
+		inherit(m.record.Gone, a, o, m.now())
+		maps.Copy(m.seen, ids(o.Real))
+	}
+	return a, o, m.forget(ctx, a, o)
+}
+
+// share tells the other side what was deleted of all that it has, or may still get
+// out of a queue: when it is the active one, no copy there must become a message.
+func (m *merger) share(o *View) error {
+	if o == nil {
+		return nil
+	}
+	has := ids(slices.Concat(o.Real, o.Copies))
+	var news []string
+	for id, at := range m.record.Gone {
+		if !m.told[id] && (has[id] || at >= m.record.Peers[m.task.Peer].At) {
+			news = append(news, id)
+			m.told[id] = true
 		}
 	}
-	if len(a.Deleted) > 0 {
-		if err := m.save(); err != nil {
-			return nil, nil, err
-		}
-		if m.other != nil {
-			if err := m.tell(slices.Sorted(maps.Keys(ids(a.Deleted)))); err != nil {
-				return nil, nil, err
-			}
-		}
-		if err := m.steps(ctx, "active", m.active, bySteps(forget, a.Deleted)); err != nil {
-			return nil, nil, err
+	slices.Sort(news)
+	return m.tell(news)
+}
+
+// forget expunges the deleted messages, of which the ids are noted.
+func (m *merger) forget(ctx context.Context, a, o *View) error {
+	if len(a.Deleted) == 0 && (o == nil || len(o.Deleted) == 0) {
+		return nil
+	}
+	if err := m.save(); err != nil {
+		return err
+	}
+	if o != nil {
+		if err := m.steps(ctx, "standby", m.other, bySteps(forget, o.Deleted)); err != nil {
+			return err
 		}
 	}
-	return a, o, nil
+	return m.steps(ctx, "active", m.active, bySteps(forget, a.Deleted))
 }
 
 func (m *merger) steps(ctx context.Context, where string, s side, steps []step) error {

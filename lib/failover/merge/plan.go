@@ -171,6 +171,17 @@ func note(gone map[string]int64, v *View, now time.Time) {
 	}
 }
 
+// inherit is note for what was deleted on the other side, when that was the
+// active one or took itself for it. What is in a folder of either side was not deleted by now.
+func inherit(gone map[string]int64, active, other *View, now time.Time) {
+	there, here := ids(other.Real), ids(active.Real)
+	for _, m := range other.Deleted {
+		if m.ID != "" && gone[m.ID] == 0 && !there[m.ID] && !here[m.ID] {
+			gone[m.ID] = now.Unix()
+		}
+	}
+}
+
 // setAside are the delivery ids of what a plan sets aside.
 func setAside(p *plan, a, o *View) []string {
 	at := map[place]string{}
