@@ -180,19 +180,20 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 // look lists both sides and decides what to do. Before a copy is adopted it looks
 // twice: a message that its user moved while the list was made was in neither folder.
 func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
-	if a, o, err = m.views(ctx); err != nil {
-		return nil, nil, nil, err
+	for range 2 {
+		missed := p
+		if a, o, err = m.views(ctx); err != nil {
+			return nil, nil, nil, err
+		}
+		m.mourn(a, o)
+		p = prepare(a, o, m.record.Gone, m.late, m.both)
+		if missed != nil {
+			p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
+		}
+		if p.adopted == 0 {
+			break
+		}
 	}
-	p = prepare(a, o, m.record.Gone, m.late, m.both)
-	if p.adopted == 0 || o == nil {
-		return a, o, p, nil
-	}
-	missed := p
-	if a, o, err = m.views(ctx); err != nil {
-		return nil, nil, nil, err
-	}
-	p = prepare(a, o, m.record.Gone, m.late, m.both)
-	p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
 	return a, o, p, nil
 }
 
