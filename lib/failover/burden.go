@@ -72,19 +72,6 @@ func newUsage(s *directory.Snapshot) *usage {
 	return u
 }
 
-// standby is the node that keeps the second copy: the next after the active
-// one that serves, or "".
-func standby(p *directory.Placement, of states) string {
-	active := p.Active(of)
-	rest := directory.Placement{}
-	for i, name := range p.Nodes {
-		if name == active {
-			rest.Nodes = p.Nodes[i+1:]
-		}
-	}
-	return rest.Active(of)
-}
-
 // burdens are what all nodes carry in these states; under "", what nobody does.
 func (u *usage) burdens(of states) map[string]*burden {
 	all := map[string]*burden{}
@@ -97,7 +84,7 @@ func (u *usage) burdens(of states) map[string]*burden {
 	for _, p := range u.placements {
 		at(p.Nodes[0]).Primary.add(u.on[p])
 		at(p.Active(of)).Active.add(u.on[p])
-		at(standby(p, of)).Standby.add(u.on[p])
+		at(p.Standby(of)).Standby.add(u.on[p])
 	}
 	for i := range u.lists {
 		l := &u.lists[i]
