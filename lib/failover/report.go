@@ -74,6 +74,7 @@ func (r *SyncReport) sum(more SyncReport) {
 	r.Merged += more.Merged
 	r.Repaired += more.Repaired
 	r.Adopted += more.Adopted
+	r.Recovered += more.Recovered
 	r.Failed += more.Failed
 	r.Busy += more.Busy
 	r.Skipped += more.Skipped
