@@ -145,7 +145,7 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 		delete(only, address)
 		for i, peer := range t.peers {
 			wave := min(i, 1)
-			waves[wave] = append(waves[wave], merge.Task{Address: address, Peer: peer, Others: t.others})
+			waves[wave] = append(waves[wave], merge.Task{Address: address, Peer: peer, Others: t.others, Hold: t.hold})
 		}
 		return nil
 	})
@@ -159,7 +159,15 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 
 // target is with which nodes the mailboxes of a placement are to be merged, by
 // this one: none if it is not theirs to merge, and [""] if there is no other now.
-type target struct{ peers, others []string }
+type target struct {
+	peers, others []string
+	hold          bool // one of the others was taken away just now
+}
+
+// lastMerge is how long whoever takes a node away has for the merge that comes
+// after the users moved. Until then no copy becomes a message because its twin,
+// with which its user may have done anything, is nowhere to be seen.
+const lastMerge = 15 * time.Minute
 
 func (s *syncer) target(placement string) *target {
 	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
@@ -183,8 +191,11 @@ func (s *syncer) target(placement string) *target {
 		t.peers = append(t.peers, standby)
 	}
 	for _, name := range t.others {
-		if state, _ := s.nodes.StateOf(name); state == directory.Returning {
+		switch n := s.nodes.Node(name); n.State {
+		case directory.Returning:
 			t.peers = append(t.peers, name)
+		case directory.Out:
+			t.hold = t.hold || s.env.Now().Sub(n.Since).Abs() < lastMerge
 		}
 	}
 	if len(t.peers) == 0 {

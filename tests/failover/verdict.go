@@ -73,7 +73,9 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	w.Logf("the judge:\n%s%s", &table, v.Details(10))
 	if wrong := v.Wrong(limits); wrong != "" {
 		w.Errorf("the judge found %s", wrong)
-		w.Logf("how it came to be:\n%s", v.Histories(w.ledger, 5))
+	}
+	if histories := v.Histories(w.ledger, 5); histories != "" {
+		w.Logf("how it came to be:\n%s", histories)
 	}
 	return v
 }

@@ -101,6 +101,30 @@ func TestCatchUp(t *testing.T) {
 	synced(t, from, to, "mx1")
 }
 
+// A provider that is killed does not come back with an older contextCSN than
+// its consumers have: the checkpoint of syncprov is what writes it.
+func TestKilledProvider(t *testing.T) {
+	from := provider(t)
+	to := consumer(t, from, "n1")
+	must(t, modify(bind(t, from, service("ada")), node("n2"), "rplanState", "out"))
+	synced(t, from, to, "n1")
+	csn := func(s *slapd.Server) string {
+		t.Helper()
+		conn, err := s.Bind(s.RootDN, s.RootPassword)
+		must(t, err)
+		defer conn.Close()
+		result, err := conn.Search(ldap.NewSearchRequest(base, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"contextCSN"}, nil))
+		must(t, err)
+		return result.Entries[0].GetAttributeValue("contextCSN")
+	}
+	before := csn(to)
+	must(t, from.Kill())
+	must(t, from.Start())
+	if after := csn(from); before == "" || after != before {
+		t.Errorf("the provider came back at %q, and its consumer is at %q", after, before)
+	}
+}
+
 // changes are the DNs and the UUIDs of deleted entries that a provider tells
 // the node mx1 about mailboxes since a cookie, and the next cookie.
 func changes(t *testing.T, from *slapd.Server, cookie []byte) (changed, deleted []string, next []byte) {

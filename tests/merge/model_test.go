@@ -64,16 +64,21 @@ type letter struct {
 	flags    map[string]bool
 	onlyOn   string // the lost node that alone has it; "" for none
 	merged   bool   // a pass has seen it
+	copied   bool   // by its user, or put into two places while it was there twice
 	accepted bool
 }
 
-type delivery struct{ copy bool }
+type delivery struct {
+	copy  bool
+	again bool // the answer to the first was lost, and Postfix waits before it tries again
+}
 
 // box is one user's mailbox in the model.
 type box struct {
 	user    string
 	letters []*letter
 	active  string // node
+	maildir bool   // where a message that came twice cannot be told from its user's copy
 }
 
 func other(node string) string { return map[string]string{"n1": "n2", "n2": "n1"}[node] }
@@ -116,7 +121,7 @@ func (w *world) about(failure string) []string {
 func (w *world) one(b *box) *letter {
 	var live []*letter
 	for _, l := range b.letters {
-		if l.accepted && !l.deleted && l.onlyOn == "" && !slices.Contains(l.pending, delivery{false}) {
+		if l.accepted && !l.deleted && l.onlyOn == "" && !slices.Contains(l.pending, delivery{}) {
 			live = append(live, l)
 		}
 	}
@@ -158,31 +163,35 @@ func (w *world) settle(b *box, l *letter) {
 		if err := deliver(node, port, b.user, l.text); err != nil {
 			w.fatal("delivering %s: %v", l.token, err)
 		}
+		l.maybe = l.maybe || d.again && l.deleted // nothing tells it from what the user put back
 	}
 	l.pending = nil
 }
 
 func (w *world) mail(b *box) {
 	l := w.newLetter(b, true)
-	l.pending = []delivery{{false}, {true}}
+	l.pending = []delivery{{}, {copy: true}}
 	how := w.rand.IntN(10)
 	switch {
 	case how == 0 && !w.cut: // the active node does not answer for a moment
 		if err := deliver(other(b.active), "10024", b.user, l.text); err != nil {
 			w.fatal("%v", err)
 		}
-		l.pending = []delivery{{false}}
+		l.pending = []delivery{{}}
 	case how == 1: // the standby does not
-		l.pending = []delivery{{true}}
+		l.pending = []delivery{{copy: true}}
 		if err := deliver(b.active, "24", b.user, l.text); err != nil {
 			w.fatal("%v", err)
 		}
 	case how == 2: // the answer of the active node is lost: Postfix delivers again
-		l.pending = []delivery{{false}, {false}, {true}}
+		l.pending = []delivery{{}, {}, {copy: true}}
 		w.settle(b, l)
 	case how == 3: // delivery "one"
-		l.pending = []delivery{{false}}
+		l.pending = []delivery{{}}
 		w.settle(b, l)
+	case how == 4: // Postfix delivers again, but not yet
+		w.settle(b, l)
+		l.pending = []delivery{{again: true}}
 	default:
 		w.settle(b, l)
 	}
@@ -235,10 +244,12 @@ func (w *world) act(b *box) {
 		w.say("%s: %s on %s at %s", b.user, flag, l.token, b.active)
 	case 2:
 		_, err = s.say("UID MOVE %s %q", m.UID, to)
+		l.copied = l.copied || slices.ContainsFunc(here, func(o seen) bool { return o.Token == l.token && o != m })
 		w.say("%s: moved %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 	case 3:
 		if to != m.Mailbox {
 			_, err = s.say("UID COPY %s %q", m.UID, to)
+			l.copied = true
 			w.say("%s: copied %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 		}
 	case 4:
@@ -331,11 +342,13 @@ func (w *world) present(b *box, strict bool) {
 	for _, l := range b.letters {
 		copies := found[l.token]
 		switch {
-		case l.maybe, l.onlyOn != "", slices.Contains(l.pending, delivery{false}):
+		case l.maybe, l.onlyOn != "", slices.Contains(l.pending, delivery{}):
 		case l.deleted && len(copies) > 0:
 			w.fatal("%s at %s: %s was deleted and is back: %+v", b.user, b.active, l.token, copies)
 		case l.accepted && !l.deleted && len(copies) == 0:
 			w.fatal("%s at %s: %s is lost", b.user, b.active, l.token)
+		case strict && len(copies) > 1 && !l.copied && !b.maildir:
+			w.fatal("%s at %s: %s is there %d times: %+v", b.user, b.active, l.token, len(copies), copies)
 		}
 	}
 }
@@ -364,7 +377,7 @@ func (w *world) lose(lost string) {
 			if l.deleted && (there[l.token] || len(l.pending) > 0) {
 				l.maybe = true
 			}
-			if !l.deleted && !there[l.token] && !slices.Contains(l.pending, delivery{false}) {
+			if !l.deleted && !there[l.token] && !slices.Contains(l.pending, delivery{}) {
 				if l.merged {
 					w.fatal("%s: %s was merged and is not on %s", b.user, l.token, b.active)
 				}
@@ -521,7 +534,7 @@ func TestRandom(t *testing.T) {
 			w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), run: fmt.Sprint("r", i, "x"), seed: seed}
 			reset(t)
 			for i := range formats {
-				w.boxes = append(w.boxes, &box{user: player(i), active: "n1"})
+				w.boxes = append(w.boxes, &box{user: player(i), active: "n1", maildir: formats[i] == "maildir"})
 			}
 			w.play(120)
 			sent := 0

@@ -38,6 +38,7 @@ type Task struct {
 	Address string
 	Peer    string   // the node to merge with, or "" where there is none now
 	Others  []string // all other nodes of the mailbox's placement
+	Hold    bool     // without a peer leave copies as they are: the node that has their twins was taken away just now, and is to be merged with
 }
 
 // outcome is what came of one.
@@ -186,7 +187,9 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 			return nil, nil, nil, err
 		}
 		m.mourn(a, o)
-		p = prepare(a, o, m.record.Gone, m.late, m.both)
+		if p, err = m.plan(ctx, a, o); err != nil {
+			return nil, nil, nil, err
+		}
 		if missed != nil {
 			p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
 		}

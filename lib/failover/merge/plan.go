@@ -54,8 +54,8 @@ func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
 //
 // Where both sides were used since they were last equal, the messages that lie
 // in other folders on the other side have their flags united too: doveadm sync
-// unites them only within a folder. late says whether a copy has waited long
-// enough for its twin.
+// unites them only within a folder. late says whether a copy of the other side
+// has waited long enough for its twin.
 func prepare(active, other *View, gone map[string]int64, late func(Message) bool, both bool) *plan {
 	p := &plan{}
 	if other == nil {
@@ -89,10 +89,10 @@ func prepare(active, other *View, gone map[string]int64, late func(Message) bool
 		p.active = append(p.active, carry(there, here)...)
 		p.other = append(p.other, carry(here, there)...)
 	}
-	p.active = append(p.active, p.adopt(active.Copies, func(m Message) bool { return len(a.byID[m.ID]) == 0 && gone[m.ID] == 0 })...)
-	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool {
-		return late(m) && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0
-	})...)
+	// What is in a folder of either side comes to the other by doveadm sync.
+	nowhere := func(m Message) bool { return len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0 }
+	p.active = append(p.active, p.adopt(active.Copies, nowhere)...)
+	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool { return late(m) && nowhere(m) })...)
 	p.active, p.other = gather(p.active), gather(p.other)
 	return p
 }

@@ -86,6 +86,8 @@ func TestPrepare(t *testing.T) {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0)}}, here: []string{"adopt 1"}},
 		"also without another side": {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0)}}, alone: true, here: []string{"adopt 1"}},
+		"not if the message is in a folder of the other side, from where doveadm sync brings it as its user has it": {
+			active: View{Copies: []Message{blind(1, "Q1.mx", 0)}}, other: View{Real: []Message{real(archive, 1, "g", "Q1.mx", `\Seen`)}}},
 		"of two copies of one delivery one": {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0), blind(2, "Q1.mx", 0)}}, here: []string{"adopt 1"}},
 		"without ids, which nothing can tell apart, all": {

@@ -45,7 +45,7 @@ func TestRecordInPieces(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, r, err)
 			continue
 		}
-		if r.needs(Task{user, "n2", []string{"n2"}}, Stamp{Real: "a"}, Stamp{Real: "b"}, now, false) != full {
+		if r.needs(Task{Address: user, Peer: "n2", Others: []string{"n2"}}, Stamp{Real: "a"}, Stamp{Real: "b"}, now, false) != full {
 			t.Errorf("%q: not compared", text)
 		}
 	}
@@ -124,7 +124,7 @@ func TestNeeds(t *testing.T) {
 		"a copy of tomorrow, by the other's clock":  {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: now.Add(time.Hour).Unix()}, false, nothing},
 		"a copy of an hour ago, by the other's one": {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: now.Add(-time.Hour).Unix()}, false, full},
 	} {
-		task := Task{user, "n2", []string{"n2"}}
+		task := Task{Address: user, Peer: "n2", Others: []string{"n2"}}
 		if c.alone {
 			task.Peer = ""
 		}

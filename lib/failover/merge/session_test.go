@@ -115,13 +115,13 @@ func TestPassWithoutPeer(t *testing.T) {
 	var notes []string
 	p := &Pass{Store: s, State: root + "/state", Dial: says("echo Welcome"), Jobs: 2, Now: time.Now, Dry: true,
 		Note: func(about, text string) { notes = append(notes, about+": "+text) }}
-	r, err := p.Run(t.Context(), []Task{{user, "n2", []string{"n2"}}, {"bob@example.org", "n2", []string{"n2"}}})
+	r, err := p.Run(t.Context(), []Task{{Address: user, Peer: "n2", Others: []string{"n2"}}, {Address: "bob@example.org", Peer: "n2", Others: []string{"n2"}}})
 	if err != nil || r.Mailboxes != 2 || r.Skipped != 2 || len(r.Unreachable) != 1 || len(notes) != 1 {
 		t.Errorf("%+v, %v, %q", r, err, notes)
 	}
 	var many []Task
 	for i := range 50 {
-		many = append(many, Task{user, fmt.Sprint("n", i), nil})
+		many = append(many, Task{Address: user, Peer: fmt.Sprint("n", i)})
 	}
 	if r, err := p.Run(t.Context(), many); err != nil || len(r.Unreachable) != 50 {
 		t.Errorf("%+v, %v", r, err)
