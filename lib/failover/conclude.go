@@ -44,11 +44,13 @@ func (c *change) words() string {
 	merged := c.journal.Merged
 	switch {
 	case c.Verb == "in" && merged.Merged+merged.Adopted > 0:
-		all = fmt.Sprintf("node %s is up; %s brought up to date", c.Node, verbFor(merged.Merged, "mailbox", "was", "were"))
-		if merged.Adopted > 0 {
-			all += fmt.Sprintf(", %s recovered from second copies", verbFor(merged.Adopted, "message", "was", "were"))
+		all = fmt.Sprintf("node %s is up; %s brought up to date\n", c.Node, verbFor(merged.Merged, "mailbox", "was", "were"))
+		if merged.Recovered > 0 {
+			all += fmt.Sprintf("%s recovered that only node %s had\n", verbFor(merged.Recovered, "message", "was", "were"), c.Node)
 		}
-		all += "\n"
+		if merged.Adopted > 0 {
+			all += fmt.Sprintf("%s recovered from second copies\n", verbFor(merged.Adopted, "message", "was", "were"))
+		}
 	case c.Lost && merged.Adopted > 0:
 		all = fmt.Sprintf("%s recovered from second copies\n", verbFor(merged.Adopted, "message", "was", "were"))
 	}

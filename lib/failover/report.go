@@ -61,7 +61,7 @@ type SyncReport struct {
 	Merged    int `json:"merged"`    // that differed, and are equal now
 	Repaired  int `json:"repaired"`  // messages that were there twice
 	Adopted   int `json:"adopted"`   // messages that were saved from blind copies
-	Recovered int `json:"recovered"` // messages that only the other node had
+	Recovered int `json:"recovered"` // messages that only the other node had; for in: only the node that comes back
 	Failed    int `json:"failed"`
 	Busy      int `json:"busy"` // another merge is at them
 	Skipped   int `json:"skipped"`

@@ -46,6 +46,9 @@ sync n3 n2`
 	if got := w.asked(); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
+	w.syncs = func(node, peer string) SyncReport {
+		return SyncReport{Mailboxes: 2, Merged: 2, Recovered: 3, Adopted: 1}
+	}
 	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
 	want = `maps n1, maps n2, maps n3, maps n4
 sync n1 n2
@@ -60,7 +63,7 @@ sync n2 n3`
 	if n := w.state("n2"); n.State != directory.Up {
 		t.Errorf("node is %+v", n)
 	}
-	if w.out.String() != "node n2 is up; 6 mailboxes were brought up to date\n" {
+	if w.out.String() != "node n2 is up; 6 mailboxes were brought up to date\n6 messages were recovered that only node n2 had\n3 messages were recovered from second copies\n" {
 		t.Errorf("it says %q", &w.out)
 	}
 	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}))

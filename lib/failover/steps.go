@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rplan/lib/diag"
+	"rplan/lib/directory"
 	"rplan/lib/ssh"
 )
 
@@ -164,6 +165,9 @@ func (c *change) merge(ctx context.Context, pairs []pair) (total SyncReport, lef
 		}
 		var one SyncReport
 		one, left, err = c.mergeOnce(ctx, pairs)
+		if c.Verb == "in" && c.current().State == directory.Up {
+			one.Recovered = 0 // what came to the node that served meanwhile, until all knew that it does no more
+		}
 		total.add(one)
 		c.journal.Merged.add(one)
 		// Another pass helps neither those that failed nor those whose other node is away.

@@ -118,14 +118,28 @@ func (w *world) meanwhile(share float64) {
 
 // failover runs rp-failover on a node and returns what it said and its exit status.
 func (w *world) failover(on *lab.Node, args ...string) (string, int) {
-	began := time.Now()
-	out, err := on.Run(w.ctx, append([]string{"rp-failover"}, args...)...)
+	cmd := on.Command(w.ctx, append([]string{"rp-failover"}, args...)...)
+	said := &timed{began: time.Now()}
+	cmd.Stdout, cmd.Stderr = said, said
 	code := 0
-	if err != nil {
+	if err := cmd.Run(); err != nil {
 		code = status(err)
 	}
-	w.Logf("%s %s: rp-failover %s: %d after %s\n%s", time.Now().UTC().Format("15:04:05"), on.Name, strings.Join(args, " "), code, time.Since(began).Round(time.Millisecond), out)
-	return out, code
+	w.Logf("%s %s: rp-failover %s: %d\n%s", said.began.UTC().Format("15:04:05"), on.Name, strings.Join(args, " "), code, &said.text)
+	return said.text.String(), code
+}
+
+// timed puts before what a program says how many seconds after its beginning it said so.
+type timed struct {
+	began time.Time
+	text  strings.Builder
+}
+
+func (t *timed) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		fmt.Fprintf(&t.text, "%6.2f %s", time.Since(t.began).Seconds(), line)
+	}
+	return len(p), nil
 }
 
 // does is failover that must succeed.

@@ -160,7 +160,8 @@ func (l *letter) follow(e Event) {
 		maps.Copy(c.may, i.may)
 		l.items = append(l.items, c)
 	case Deleted:
-		if e.Maybe {
+		// Who deletes what they moved elsewhere was shown it twice, or still in the old place.
+		if e.Maybe || !i.folders[e.Folder] {
 			i.maybe = true
 		} else {
 			i.deleted = true
