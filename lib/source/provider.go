@@ -223,9 +223,12 @@ func (p *provider) replace(request *ldap.ModifyRequest, field, value string) {
 	}
 }
 
-// unchanged is the condition that state and time are those that were read.
+// unchanged is the condition that state and time are those that were read. An
+// entry that is no node fulfils it too: slapd's syncprov writes its contextCSN into
+// the suffix's entry under the condition of the write that it is for (OpenLDAP
+// 2.5, syncprov_checkpoint), and a killed provider would come back without it.
 func (p *provider) unchanged(was NodeState) string {
-	filter := "(&"
+	filter := "(|(!" + p.w.plan.kinds[0].filter + ")(&"
 	for field, value := range map[string][]byte{"state": was.state, "since": was.since} {
 		name := p.w.settings.Node.Attributes[field]
 		switch {
@@ -236,7 +239,7 @@ func (p *provider) unchanged(was NodeState) string {
 			filter += "(" + name + "=" + ldap.EscapeFilter(string(value)) + ")"
 		}
 	}
-	return filter + ")"
+	return filter + "))"
 }
 
 func (p *provider) changed(was NodeState) error {

@@ -88,6 +88,23 @@ func logged(t *testing.T, s *slapd.Server, dn string) int {
 	return len(dns)
 }
 
+// A provider that is killed after a write comes back with its version.
+func TestWriteThenKill(t *testing.T) {
+	need.Root(t)
+	s := runProvider(t, nil)
+	w := writer(t, s.LDAPI(), "")
+	version, err := w.Write(t.Context(), stateOf(t, w, "n2"), change(directory.Draining, "ada"))
+	if err == nil {
+		err = errors.Join(s.Kill(), s.Start())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := open(t, settings(s.LDAPI())).Version(t.Context()); err != nil || now != version || version == "" {
+		t.Errorf("version %q after the write, and %q after the kill; %v", version, now, err)
+	}
+}
+
 // A state change is one write, with all that people want to know of it.
 func TestWrite(t *testing.T) {
 	need.Root(t)
