@@ -117,13 +117,9 @@ func newChange(env *app.Env, o Options, config *configuration, store stateStore,
 	if err := checkWords(o.Reason, o.By); err != nil {
 		return nil, err
 	}
-	self, err := selfName(config)
-	if err != nil {
-		return nil, err
-	}
 	return &change{
-		Options: o, env: env, config: config, self: self, store: store, snapshot: read.Snapshot, users: read.users, hooks: hookDir(config.failover.Hooks),
-		peers: newPeers(env, o, config, self, read.Snapshot), pause: 200 * time.Millisecond,
+		Options: o, env: env, config: config, self: config.Node, store: store, snapshot: read.Snapshot, users: read.users, hooks: hookDir(config.failover.Hooks),
+		peers: newPeers(env, o, config, read.Snapshot), pause: 200 * time.Millisecond,
 	}, nil
 }
 
@@ -144,7 +140,7 @@ func (copied) Write(context.Context, source.NodeState, source.Change) (source.Ve
 
 // newStore is the provider as the admin may write to it.
 func newStore(ctx context.Context, env *app.Env, config *configuration) (stateStore, error) {
-	s := config.directory
+	s := config.Directory
 	s.URLs, s.BindDN, s.PasswordFile = config.failover.WriteURLs, config.failover.AdminDN, config.failover.AdminPasswordFile
 	s.Timeout = min(s.Timeout, 20*time.Second)
 	if s.BindDN != "" && s.PasswordFile == "" {
@@ -158,8 +154,8 @@ func newStore(ctx context.Context, env *app.Env, config *configuration) (stateSt
 }
 
 // newPeers reaches the nodes at the addresses and by the keys of the directory.
-func newPeers(env *app.Env, o Options, config *configuration, self string, snapshot *directory.Snapshot) peers {
-	local := newServer(env, o, config, self)
+func newPeers(env *app.Env, o Options, config *configuration, snapshot *directory.Snapshot) peers {
+	local := newServer(env, o, config)
 	return &collective{
 		local:  local,
 		client: config.client(),

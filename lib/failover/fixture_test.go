@@ -134,7 +134,7 @@ func (w *world) report(node string) *NodeReport {
 	if r := w.reports[node]; r != nil {
 		return r
 	}
-	s := w.config.directory
+	s := w.config.Directory
 	src, err := source.New(s)
 	must(w.t, err)
 	v, err := src.Version(context.Background())

@@ -40,7 +40,7 @@ func (s *server) report(ctx context.Context) *NodeReport {
 
 // directory is the version of this node's copy; the other URLs are not this node's.
 func (s *server) directory(ctx context.Context) source.Version {
-	settings := s.config.directory
+	settings := s.config.Directory
 	settings.URLs = settings.URLs[:min(1, len(settings.URLs))]
 	settings.Timeout = min(settings.Timeout, statusTime/3)
 	src, err := source.New(settings)

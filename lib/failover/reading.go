@@ -97,22 +97,22 @@ func (r *reading) tabled(placements map[string]bool) (users []string, ok bool) {
 
 // readNodes reads the nodes only.
 func readNodes(ctx context.Context, c *configuration) (*source.Result, error) {
-	src, err := source.New(c.directory.OfNodes())
+	src, err := source.New(c.Directory.OfNodes())
 	if err != nil {
 		return nil, err
 	}
-	return src.Read(ctx, c.network)
+	return src.Read(ctx, c.Network)
 }
 
 // readAll reads everything.
 func readAll(ctx context.Context, env *app.Env, c *configuration) (*source.Result, error) {
-	src, err := source.New(c.directory)
+	src, err := source.New(c.Directory)
 	if err != nil {
 		return nil, err
 	}
 	progress := env.Progress("entries")
 	src.OnProgress = func(done int) { progress.Show(done, 0) }
-	result, err := src.Read(ctx, c.network)
+	result, err := src.Read(ctx, c.Network)
 	progress.Done()
 	return result, err
 }

@@ -289,7 +289,7 @@ func BenchmarkReading(b *testing.B) {
 	s := slapd.Run(b, slapd.Options{LDIF: []string{n.ldif}, NoSync: true})
 	password := filepath.Join(b.TempDir(), "password")
 	must(b, os.WriteFile(password, []byte(s.RootPassword), 0o600))
-	n.config.directory.URLs, n.config.directory.BindDN, n.config.directory.PasswordFile = []string{s.LDAPI()}, s.RootDN, password
+	n.config.Directory.URLs, n.config.Directory.BindDN, n.config.Directory.PasswordFile = []string{s.LDAPI()}, s.RootDN, password
 	n.publish()
 	var r *reading
 	b.Run("everything", func(b *testing.B) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
 	"rplan/lib/app"
@@ -27,8 +26,8 @@ type server struct {
 	run    func(context.Context, run.Cmd) (run.Result, error)
 }
 
-func newServer(env *app.Env, o Options, c *configuration, self string) *server {
-	return &server{config: c, path: o.Config, self: self, now: env.Now, run: run.Run}
+func newServer(env *app.Env, o Options, c *configuration) *server {
+	return &server{config: c, path: o.Config, self: c.Node, now: env.Now, run: run.Run}
 }
 
 // question is one that a node can be asked.
@@ -66,11 +65,7 @@ func runServe(ctx context.Context, env *app.Env, o Options, c *configuration) er
 	if err != nil {
 		return err
 	}
-	self, err := selfName(c)
-	if err != nil {
-		return err
-	}
-	s := newServer(env, o, c, self)
+	s := newServer(env, o, c)
 	if err := s.admit(ctx, o.Node, words[0]); err != nil {
 		return err
 	}
@@ -124,19 +119,6 @@ func (s *server) admit(ctx context.Context, peer, verb string) error {
 		return diag.Refused.Errorf("node %q is evicted", peer)
 	}
 	return nil
-}
-
-// selfName is the node that this machine is.
-func selfName(c *configuration) (string, error) {
-	if c.node != "" {
-		return strings.ToLower(c.node), nil
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return "", diag.Config.Errorf("finding this node's name: %w", err).WithHint("set node in rplan.toml")
-	}
-	host, _, _ = strings.Cut(host, ".")
-	return strings.ToLower(host), nil
 }
 
 // answer answers a question that parseWords let through.

@@ -66,7 +66,7 @@ type machine struct {
 func newMachine(t *testing.T) *machine {
 	w := newWorld(t)
 	env := &app.Env{Now: func() time.Time { return noon }}
-	m := &machine{server: newServer(env, Options{Config: w.path}, w.config, "n1"), says: map[string]string{}, fail: map[string]error{}}
+	m := &machine{server: newServer(env, Options{Config: w.path}, w.config), says: map[string]string{}, fail: map[string]error{}}
 	m.run = func(_ context.Context, c run.Cmd) (run.Result, error) {
 		line := strings.ReplaceAll(strings.Join(c.Argv, " "), w.path, "CONFIG")
 		if c.Argv[0][0] == '/' {
@@ -101,7 +101,7 @@ func TestAdmitted(t *testing.T) {
 	if err := m.admit(ctx, "n2", "status"); diag.KindOf(err) != diag.Refused || err.Error() != `node "n2" is evicted` {
 		t.Errorf("an evicted node: %v", err)
 	}
-	m.config.directory.URLs = []string{"ldapi://%2Fno%2Fsuch"}
+	m.config.Directory.URLs = []string{"ldapi://%2Fno%2Fsuch"}
 	must(t, m.admit(ctx, "n2", "status"))
 	if err := m.admit(ctx, "n2", "kick"); diag.KindOf(err) != diag.TryAgain {
 		t.Errorf("with the directory down: %v", err)

@@ -10,7 +10,6 @@ import (
 
 	"rplan/lib/conf"
 	"rplan/lib/diag"
-	"rplan/lib/directory"
 	"rplan/lib/source"
 )
 
@@ -140,46 +139,22 @@ func ofOneUser(home string) bool {
 	return letters["u"] || letters["n"] && letters["d"]
 }
 
-// network is rplan.toml's [network].
-type network struct {
-	NodesDomain   string `toml:"nodes-domain"`
-	ContactDomain string `toml:"contact-domain"`
-}
-
 // configuration is all that a run takes from rplan.toml.
 type configuration struct {
-	path      string
-	node      string
-	network   directory.Network
-	directory source.Settings
-	failover  Settings
+	*source.Configuration
+	path     string
+	failover Settings
 }
 
 func loadConfiguration(path string) (*configuration, error) {
-	c := &configuration{path: path, directory: source.Defaults(), failover: Defaults()}
-	var net network
-	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "failover": &c.failover})
-	if err != nil {
+	c := &configuration{path: path, failover: Defaults()}
+	var err error
+	if c.Configuration, err = source.Configure(path, map[string]any{"failover": &c.failover}); err != nil {
 		return nil, err
 	}
-	if net.NodesDomain == "" {
-		return nil, diag.Config.Errorf("%s: network.nodes-domain is missing", path).
-			WithHint("it is the domain of the nodes' public names: with \"nodes.example.net\", node n1 is n1.nodes.example.net")
-	}
-	besideFile(path, c.directory.URLs)
-	besideFile(path, c.failover.WriteURLs)
-	c.network = directory.Network{NodesDomain: strings.ToLower(net.NodesDomain), ContactDomain: strings.ToLower(net.ContactDomain)}
-	if err := errors.Join(c.network.Check(), c.failover.complete()); err != nil {
+	source.Beside(path, c.failover.WriteURLs)
+	if err := c.failover.complete(); err != nil {
 		return nil, diag.Config.Errorf("%s: %w", path, err)
 	}
 	return c, nil
-}
-
-// besideFile lets ldif: files begin at the directory that the configuration is in.
-func besideFile(path string, urls []string) {
-	for i, url := range urls {
-		if file, ok := strings.CutPrefix(url, "ldif:"); ok && file != "" && !filepath.IsAbs(file) {
-			urls[i] = "ldif:" + filepath.Join(filepath.Dir(path), file)
-		}
-	}
 }

@@ -33,7 +33,7 @@ func TestEverySettingHasADefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f := c.failover; f.MinInterval != 10*time.Minute || f.MinFree != 10 || f.Jobs != 4 || f.WriteURLs[0] != "ldapi:///" ||
-		c.node != "n1" || c.network.NodesDomain != "nodes.example.net" {
+		c.Node != "n1" || c.Network.NodesDomain != "nodes.example.net" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -62,7 +62,7 @@ genmaps = "/usr/local/sbin/rp-genmaps"
 	}
 	f, dir := c.failover, filepath.Dir(path)
 	if f.MinFree != 2.5 || f.MaxClock != 200*time.Millisecond || f.MinInterval != 0 || f.State != "/var/lib/rplan/failover" ||
-		f.WriteURLs[0] != "ldif:"+dir+"/there.ldif" || c.directory.URLs[0] != "ldif:"+dir+"/here.ldif" {
+		f.WriteURLs[0] != "ldif:"+dir+"/there.ldif" || c.Directory.URLs[0] != "ldif:"+dir+"/here.ldif" {
 		t.Errorf("%+v", c)
 	}
 }

@@ -60,10 +60,6 @@ func runStatus(ctx context.Context, env *app.Env, o Options, c *configuration) e
 		return err
 	}
 	snapshot := read.Snapshot
-	self, err := selfName(c)
-	if err != nil {
-		return err
-	}
 	before, asked := providerVersion(ctx, c)
 	var names []string
 	for _, n := range snapshot.Nodes {
@@ -71,7 +67,7 @@ func runStatus(ctx context.Context, env *app.Env, o Options, c *configuration) e
 			names = append(names, n.Name)
 		}
 	}
-	answers := askAll(ctx, newPeers(env, o, c, self, snapshot), names, env.Now)
+	answers := askAll(ctx, newPeers(env, o, c, snapshot), names, env.Now)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

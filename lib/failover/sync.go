@@ -32,11 +32,7 @@ type syncer struct {
 }
 
 func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) error {
-	self, err := selfName(c)
-	if err != nil {
-		return err
-	}
-	s := &syncer{Options: o, env: env, config: c, self: self}
+	s := &syncer{Options: o, env: env, config: c, self: c.Node}
 	known, err := readNodes(ctx, c)
 	if err != nil {
 		return err

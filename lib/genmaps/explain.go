@@ -32,7 +32,7 @@ func (e explanation) lines(indent string) string {
 
 // explain answers --explain on standard output.
 func (r *runner) explain(ctx context.Context) error {
-	result, err := r.source.Read(ctx, r.config.network)
+	result, err := r.source.Read(ctx, r.config.Network)
 	if err != nil {
 		return err
 	}
@@ -200,9 +200,9 @@ func (e *explainer) stranger(out *explanation) {
 	local, _, _ = strings.Cut(local, "+")
 	site := e.s.SiteOf(local)
 	switch d := e.s.Domain(domain); {
-	case domain == e.config.network.ContactDomain && (site == nil || site.Name != local || site.Contact == ""):
+	case domain == e.config.Network.ContactDomain && (site == nil || site.Name != local || site.Contact == ""):
 		out.Steps = []string{"no site " + strconv.Quote(local) + " has a contact: refused"}
-	case domain == e.config.network.ContactDomain:
+	case domain == e.config.Network.ContactDomain:
 		out.Steps = []string{"contact of the site " + site.Name, "sent on to its owner, whom the sender is not shown"}
 		e.follow(out, []string{site.Contact})
 	case d == nil || !d.Mail:
@@ -260,7 +260,7 @@ func (e *explainer) site(host string, s *directory.Site) (steps []string, served
 		return append(steps, "visitors are told to come back later"), false
 	}
 	if s.Mode == directory.Redirect {
-		return append(steps, "others send visitors to "+s.Name+"."+node.Name+"."+e.config.network.NodesDomain), true
+		return append(steps, "others send visitors to "+s.Name+"."+node.Name+"."+e.config.Network.NodesDomain), true
 	}
 	return append(steps, "others fetch from http "+e.at(node, e.config.genmaps.Apache.VPNPort)), true
 }

@@ -10,6 +10,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/directory"
 	"rplan/lib/genmaps/render"
+	"rplan/lib/source"
 )
 
 // record is an entry whose fields are given in their order, each with values separated by commas.
@@ -43,7 +44,7 @@ func snapshotOf(t *testing.T, records ...*directory.Record) *directory.Snapshot 
 }
 
 func explainerOf(s *directory.Snapshot) *explainer {
-	return newExplainer(s, &configuration{network: testNetwork, genmaps: defaults()})
+	return newExplainer(s, &configuration{Configuration: &source.Configuration{Network: testNetwork}, genmaps: defaults()})
 }
 
 // What --explain says is what Postfix finds in the maps, for every address of many small collectives.

@@ -8,6 +8,7 @@ package genmaps
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -108,9 +109,9 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 		return nil, err
 	}
 	if len(o.Directory) > 0 {
-		config.directory.URLs = o.Directory
+		config.Directory.URLs = o.Directory
 	}
-	src, err := source.New(config.directory)
+	src, err := source.New(config.Directory)
 	if err != nil {
 		return nil, err
 	}
@@ -120,17 +121,7 @@ func newRunner(env *app.Env, o Options) (*runner, error) {
 			return nil, diag.CantCreate.Errorf("finding the output directory: %w", err)
 		}
 	}
-	if r.Node == "" {
-		r.Node = config.node
-	}
-	if r.Node == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, diag.Config.Errorf("finding this node's name: %w", err).WithHint("set node in rplan.toml")
-		}
-		r.Node, _, _ = strings.Cut(host, ".")
-	}
-	r.Node = strings.ToLower(r.Node)
+	r.Node = strings.ToLower(cmp.Or(r.Node, config.Node))
 	for _, service := range o.Only {
 		if !slices.Contains(services(), service) {
 			return nil, diag.Usage.Errorf("--only %q: no such service", service).WithHint("the services are %s", strings.Join(services(), ", "))
@@ -224,7 +215,7 @@ func (r *runner) digest() (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	err = json.NewEncoder(h).Encode([]any{r.Node, r.config.network, r.config.directory, r.config.genmaps, r.local, binary, app.Version})
+	err = json.NewEncoder(h).Encode([]any{r.Node, r.config.Network, r.config.Directory, r.config.genmaps, r.local, binary, app.Version})
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -281,7 +272,7 @@ func (r *runner) checkAge(version source.Version) error {
 func (r *runner) read(ctx context.Context) (*directory.Snapshot, error) {
 	progress := r.env.Progress("entries")
 	r.source.OnProgress = func(done int) { progress.Show(done, 0) }
-	result, err := r.source.Read(ctx, r.config.network)
+	result, err := r.source.Read(ctx, r.config.Network)
 	progress.Done()
 	if err != nil {
 		return nil, err
@@ -327,7 +318,7 @@ func (r *runner) render(s *directory.Snapshot) (services []string, files []rende
 
 func (r *runner) input(s *directory.Snapshot) *render.Input {
 	return &render.Input{
-		Snapshot: s, Self: s.Node(r.Node), Network: r.config.network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps,
+		Snapshot: s, Self: s.Node(r.Node), Network: r.config.Network, Settings: r.config.genmaps.Settings, Local: r.local, Maps: r.maps,
 	}
 }
 

@@ -1,7 +1,6 @@
 package genmaps
 
 import (
-	"errors"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -10,7 +9,6 @@ import (
 
 	"rplan/lib/conf"
 	"rplan/lib/diag"
-	"rplan/lib/directory"
 	"rplan/lib/genmaps/render"
 	"rplan/lib/source"
 )
@@ -25,12 +23,6 @@ type Settings struct {
 	Check       map[string][]string   `toml:"check"`         // argv by service; {maps}, {zone}, {file} are filled in
 	Group       map[string]string     `toml:"group"`         // who may read a service's maps, by service
 	render.Settings
-}
-
-// network is rplan.toml's [network].
-type network struct {
-	NodesDomain   string `toml:"nodes-domain"`
-	ContactDomain string `toml:"contact-domain"`
 }
 
 func defaults() Settings {
@@ -151,32 +143,19 @@ func services() []string {
 	return all
 }
 
-// configuration is all that a run takes from rplan.toml, and the text itself.
+// configuration is all that a run takes from rplan.toml.
 type configuration struct {
-	node      string
-	network   directory.Network
-	directory source.Settings
-	genmaps   Settings
+	*source.Configuration
+	genmaps Settings
 }
 
 func loadConfiguration(path string) (*configuration, error) {
-	c := &configuration{directory: source.Defaults(), genmaps: defaults()}
-	var net network
-	err := conf.Load(path, map[string]any{"node": &c.node, "network": &net, "directory": &c.directory, "genmaps": &c.genmaps})
-	if err != nil {
+	c := &configuration{genmaps: defaults()}
+	var err error
+	if c.Configuration, err = source.Configure(path, map[string]any{"genmaps": &c.genmaps}); err != nil {
 		return nil, err
 	}
-	if net.NodesDomain == "" {
-		return nil, diag.Config.Errorf("%s: network.nodes-domain is missing", path).
-			WithHint("it is the domain of the nodes' public names: with \"nodes.example.net\", node n1 is n1.nodes.example.net")
-	}
-	for i, url := range c.directory.URLs {
-		if file, ok := strings.CutPrefix(url, "ldif:"); ok && file != "" && !filepath.IsAbs(file) {
-			c.directory.URLs[i] = "ldif:" + filepath.Join(filepath.Dir(path), file)
-		}
-	}
-	c.network = directory.Network{NodesDomain: strings.ToLower(net.NodesDomain), ContactDomain: strings.ToLower(net.ContactDomain)}
-	if err := errors.Join(c.network.Check(), c.genmaps.complete()); err != nil {
+	if err := c.genmaps.complete(); err != nil {
 		return nil, diag.Config.Errorf("%s: %w", path, err)
 	}
 	return c, nil

@@ -79,11 +79,11 @@ func (r *runner) states(ctx context.Context) (all bool, err error) {
 // outlined is what was kept, with the nodes' states as they are now; nil where
 // more than the states changed about the nodes.
 func (r *runner) outlined(ctx context.Context, kept *published.Outline) (*directory.Snapshot, error) {
-	src, err := source.New(r.config.directory.OfNodes())
+	src, err := source.New(r.config.Directory.OfNodes())
 	if err != nil {
 		return nil, err
 	}
-	result, err := src.Read(ctx, r.config.network)
+	result, err := src.Read(ctx, r.config.Network)
 	if err != nil {
 		return nil, err
 	}
