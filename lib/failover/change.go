@@ -14,6 +14,7 @@ import (
 	"rplan/lib/app"
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 	"rplan/lib/lock"
 	"rplan/lib/source"
 )
@@ -53,7 +54,7 @@ type outcome struct {
 	Resumed   string            `json:"resumed"`  // what an interrupted run had begun last
 	Silent    map[string]string `json:"silent"`   // nodes that have not published, and why
 	Kicked    int               `json:"kicked"`   // users, counted at each node
-	Merged    SyncReport        `json:"merged"`   // all that was merged
+	Merged    merge.Report      `json:"merged"`   // all that was merged
 	Left      map[string]int    `json:"left"`     // mailboxes that still differ, by node that has them
 	Queue     int               `json:"queue"`    // messages in the node's queue, -1 if not known
 	Warnings  []string          `json:"warnings"` //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 	"rplan/lib/source"
 )
 
@@ -50,9 +51,9 @@ func (d *dryPeers) kick(_ context.Context, node string, users []string) (int, er
 	return 0, nil
 }
 
-func (d *dryPeers) sync(_ context.Context, node, peer string) (*SyncReport, error) {
+func (d *dryPeers) sync(_ context.Context, node, peer string) (*merge.Report, error) {
 	d.say(fmt.Sprintf("would have node %q merge its mailboxes with those of node %q", node, peer))
-	return &SyncReport{}, nil
+	return &merge.Report{}, nil
 }
 
 type dryHooks struct {

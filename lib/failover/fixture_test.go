@@ -15,6 +15,7 @@ import (
 	"rplan/lib/app"
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 	"rplan/lib/source"
 	"rplan/tests/slapd"
 )
@@ -83,7 +84,7 @@ type world struct {
 	calls   []string
 	fault   func(call string) error // nil for none
 	reports map[string]*NodeReport  // instead of healthy ones
-	syncs   func(node, peer string) SyncReport
+	syncs   func(node, peer string) merge.Report
 	out     bytes.Buffer
 	errs    bytes.Buffer
 }
@@ -159,9 +160,9 @@ func (w *world) kick(_ context.Context, node string, users []string) (int, error
 	return len(users), w.call("kick %s: %s", node, strings.ReplaceAll(strings.Join(users, " "), "@example.org", ""))
 }
 
-func (w *world) sync(_ context.Context, node, peer string) (*SyncReport, error) {
+func (w *world) sync(_ context.Context, node, peer string) (*merge.Report, error) {
 	err := w.call("sync %s %s", node, peer)
-	r := SyncReport{Mailboxes: 3}
+	r := merge.Report{Mailboxes: 3}
 	if w.syncs != nil {
 		r = w.syncs(node, peer)
 	}
@@ -293,7 +294,7 @@ func (d *dying) kick(ctx context.Context, node string, users []string) (int, err
 	return d.world.kick(ctx, node, users)
 }
 
-func (d *dying) sync(ctx context.Context, node, peer string) (*SyncReport, error) {
+func (d *dying) sync(ctx context.Context, node, peer string) (*merge.Report, error) {
 	if d.tick(); ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -10,19 +10,20 @@ import (
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
+	"rplan/lib/failover/merge"
 )
 
 // journal is what an interrupted change leaves for the run that goes on with
 // it. Where it is lost, the state in the directory still says where to go on.
 type journal struct {
-	Verb    string     `json:"verb"`
-	Node    string     `json:"node"`
-	Lost    bool       `json:"lost"`
-	Reason  string     `json:"reason"`
-	By      string     `json:"by"`
-	Started time.Time  `json:"started"`
-	Step    string     `json:"step"`   // that was begun last
-	Merged  SyncReport `json:"merged"` // so far
+	Verb    string       `json:"verb"`
+	Node    string       `json:"node"`
+	Lost    bool         `json:"lost"`
+	Reason  string       `json:"reason"`
+	By      string       `json:"by"`
+	Started time.Time    `json:"started"`
+	Step    string       `json:"step"`   // that was begun last
+	Merged  merge.Report `json:"merged"` // so far
 
 	path string // "" in a dry run: nothing is written
 }

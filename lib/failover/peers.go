@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rplan/lib/diag"
+	"rplan/lib/failover/merge"
 	"rplan/lib/ssh"
 )
 
@@ -23,7 +24,7 @@ type peers interface {
 	// kick ends the users' sessions on the node, and says of how many there were any.
 	kick(ctx context.Context, node string, users []string) (int, error)
 	// sync merges the mailboxes that the node is active for with peer's.
-	sync(ctx context.Context, node, peer string) (*SyncReport, error)
+	sync(ctx context.Context, node, peer string) (*merge.Report, error)
 }
 
 const (
@@ -62,8 +63,8 @@ func (c *collective) kick(ctx context.Context, node string, users []string) (int
 	return r.Kicked, err
 }
 
-func (c *collective) sync(ctx context.Context, node, peer string) (*SyncReport, error) {
-	r := &SyncReport{}
+func (c *collective) sync(ctx context.Context, node, peer string) (*merge.Report, error) {
+	r := &merge.Report{}
 	return r, c.ask(ctx, node, syncTime, nil, r, "sync", peer)
 }
 

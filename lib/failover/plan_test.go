@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 	"rplan/lib/source"
 )
 
@@ -54,7 +55,7 @@ func asGiven(t *testing.T, verb, node string, lost bool, given string) *facts {
 		f.states = append(f.states, source.NodeState{Node: *n})
 		f.answers[n.Name] = answer{report: &NodeReport{
 			Node: n.Name, Time: noon, Version: "1.0", Dovecot: "2.3.19.1", Directory: v, Maps: MapsReport{Version: v, At: noon.Add(-time.Minute)},
-			Disks: []Disk{{"/var/vmail", 45, 100}}, Queue: 3, Sync: &SyncState{At: noon, OldestUnmerged: 90},
+			Disks: []Disk{{"/var/vmail", 45, 100}}, Queue: 3, Sync: &SyncState{noon, merge.Report{Oldest: 90}},
 		}}
 	}
 	f.of = stateOf(f.states)
@@ -243,7 +244,7 @@ func TestStatusTexts(t *testing.T) {
 	f.answers["n3"].report.Maps.At = noon.Add(-time.Hour)
 	f.answers["n4"].report.Directory = "csn:20260301100000.000000Z#000000#000#000000"
 	f.answers["n4"].report.Disks = []Disk{{"/var/vmail", 5 << 30, 100 << 30}}
-	f.answers["n1"].report.Sync = &SyncState{Failed: 2}
+	f.answers["n1"].report.Sync = &SyncState{Report: merge.Report{Failed: 2}}
 	v = newOverview(f.snapshot, f.answers, f.version, f.after, noon.Add(time.Minute), &settings)
 	golden(t, "status-degraded", v.text())
 	if v.Verdict != degraded {

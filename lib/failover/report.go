@@ -3,6 +3,7 @@ package failover
 import (
 	"time"
 
+	"rplan/lib/failover/merge"
 	"rplan/lib/source"
 )
 
@@ -45,48 +46,6 @@ func (d Disk) free() float64 {
 
 // SyncState is sync.json in the state directory: the last pass of sync, for all peers.
 type SyncState struct {
-	At             time.Time `json:"at"`
-	Mailboxes      int       `json:"mailboxes"`
-	Merged         int       `json:"merged"`
-	Repaired       int       `json:"repaired"`
-	Failed         int       `json:"failed"`
-	Busy           int       `json:"busy"`
-	Skipped        int       `json:"skipped"`
-	OldestUnmerged float64   `json:"oldest_unmerged"` // seconds
-}
-
-// SyncReport is what sync --peer --json prints.
-type SyncReport struct {
-	Mailboxes int `json:"mailboxes"` // that were looked at
-	Merged    int `json:"merged"`    // that differed, and are equal now
-	Repaired  int `json:"repaired"`  // messages that were there twice
-	Adopted   int `json:"adopted"`   // messages that were saved from blind copies
-	Recovered int `json:"recovered"` // messages that only the other node had; for in: only the node that comes back
-	Failed    int `json:"failed"`
-	Busy      int `json:"busy"` // another merge is at them
-	Skipped   int `json:"skipped"`
-	Left      int `json:"left"` // that are not equal yet
-}
-
-// sum counts what was done elsewhere at the same time.
-func (r *SyncReport) sum(more SyncReport) {
-	r.Mailboxes += more.Mailboxes
-	r.Merged += more.Merged
-	r.Repaired += more.Repaired
-	r.Adopted += more.Adopted
-	r.Recovered += more.Recovered
-	r.Failed += more.Failed
-	r.Busy += more.Busy
-	r.Skipped += more.Skipped
-	r.Left += more.Left
-}
-
-// add counts what further passes did; of what is left, the last says it.
-func (r *SyncReport) add(more SyncReport) {
-	r.Merged += more.Merged
-	r.Repaired += more.Repaired
-	r.Adopted += more.Adopted
-	r.Recovered += more.Recovered
-	r.Mailboxes = max(r.Mailboxes, more.Mailboxes)
-	r.Failed, r.Busy, r.Skipped, r.Left = more.Failed, more.Busy, more.Skipped, more.Left
+	At time.Time `json:"at"`
+	merge.Report
 }

@@ -13,6 +13,7 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 )
 
 var errGone = errors.New("gone")
@@ -20,7 +21,7 @@ var errGone = errors.New("gone")
 // A planned way out and back: the order of steps is what keeps every message.
 func TestOutAndIn(t *testing.T) {
 	w := newWorld(t)
-	w.syncs = func(node, peer string) SyncReport { return SyncReport{Mailboxes: 2, Merged: 2} }
+	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 2, Merged: 2} }
 	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Reason: "a new disk"}))
 	want := `maps n1, maps n2, maps n3, maps n4
 sync n2 n3
@@ -46,8 +47,8 @@ sync n3 n2`
 	if got := w.asked(); got != "" {
 		t.Errorf("after a refusal: %s", got)
 	}
-	w.syncs = func(node, peer string) SyncReport {
-		return SyncReport{Mailboxes: 2, Merged: 2, Recovered: 3, Adopted: 1}
+	w.syncs = func(node, peer string) merge.Report {
+		return merge.Report{Mailboxes: 2, Merged: 2, Recovered: 3, Adopted: 1}
 	}
 	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
 	want = `maps n1, maps n2, maps n3, maps n4
@@ -84,7 +85,7 @@ func TestLost(t *testing.T) {
 		}
 		return nil
 	}
-	w.syncs = func(node, peer string) SyncReport { return SyncReport{Mailboxes: 2, Adopted: 5, Skipped: 2} }
+	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 2, Adopted: 5, Skipped: 2} }
 	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true}))
 	if got := w.asked(); !strings.HasSuffix(got, "\nkick n1: b1 b2, kick n3: b1 b2, kick n4: b1 b2\nsync n3 n2") {
 		t.Errorf("asked\n%s", got)

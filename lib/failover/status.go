@@ -225,7 +225,7 @@ func (v *overview) judgeNode(n *nodeStatus, settings *Settings) {
 	if r.Sync.Failed > 0 {
 		v.amiss(degraded, "node %s cannot merge %s", n.Name, plural(r.Sync.Failed, "mailbox"))
 	}
-	if waited := max(seconds(r.Sync.OldestUnmerged), r.age(r.Sync.At)); waited > staleMerge {
+	if waited := max(seconds(float64(r.Sync.Oldest)), r.age(r.Sync.At)); waited > staleMerge {
 		v.amiss(degraded, "on node %s mailboxes have not been merged for %s", n.Name, ago(waited))
 	}
 }

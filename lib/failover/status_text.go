@@ -88,8 +88,8 @@ func unmerged(r *NodeReport) string {
 	switch {
 	case r.Sync == nil:
 		return "never merged"
-	case r.Sync.OldestUnmerged > 0:
-		return "for " + ago(seconds(r.Sync.OldestUnmerged))
+	case r.Sync.Oldest > 0:
+		return "for " + ago(seconds(float64(r.Sync.Oldest)))
 	}
 	return "none"
 }

@@ -12,11 +12,16 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
+	"rplan/lib/failover/merge"
 	"rplan/lib/ssh"
 )
 
-// passes is how often a merge is begun anew while mail keeps coming in.
-const passes = 10
+// passes is how often a merge is begun anew while mail keeps coming in, and
+// retries how often for mailboxes that failed.
+const (
+	passes  = 10
+	retries = 2
+)
 
 // publish has nodes make their maps until they are at least those of the last
 // write, and notes who has not. The maybe is asked too, and not waited for: a
@@ -158,20 +163,23 @@ type pair struct{ active, other string }
 
 // merge merges until all mailboxes of all pairs are equal, or another pass
 // does not bring them nearer. What is left is counted by node.
-func (c *change) merge(ctx context.Context, pairs []pair) (total SyncReport, left map[string]int, err error) {
+func (c *change) merge(ctx context.Context, pairs []pair) (total merge.Report, left map[string]int, err error) {
 	for pass := range passes {
 		if err := c.step("merging mailboxes, pass %d", pass+1); err != nil {
 			return total, left, err
 		}
-		var one SyncReport
+		var one merge.Report
 		one, left, err = c.mergeOnce(ctx, pairs)
 		if c.Verb == "in" && c.current().State == directory.Up {
 			one.Recovered = 0 // what came to the node that served meanwhile, until all knew that it does no more
 		}
-		total.add(one)
-		c.journal.Merged.add(one)
-		// Another pass helps neither those that failed nor those whose other node is away.
-		if err != nil || one.Left <= one.Failed+one.Skipped {
+		total.Again(&one)
+		c.journal.Merged.Again(&one)
+		hopeless := one.Skipped // whose other node is away
+		if pass >= retries {
+			hopeless += one.Failed
+		}
+		if err != nil || one.Left <= hopeless {
 			return total, left, err
 		}
 		c.detail("%s left", plural(one.Left, "mailbox"))
@@ -183,7 +191,7 @@ func (c *change) merge(ctx context.Context, pairs []pair) (total SyncReport, lef
 }
 
 // mergeOnce is one pass over all pairs at once.
-func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total SyncReport, left map[string]int, failed error) {
+func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total merge.Report, left map[string]int, failed error) {
 	left = map[string]int{}
 	var all sync.WaitGroup
 	for _, p := range pairs {
@@ -195,7 +203,7 @@ func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total SyncReport,
 				failed = errors.Join(failed, fmt.Errorf("merging the mailboxes of node %q with those of node %q: %w", p.active, p.other, err))
 				return
 			}
-			total.sum(*r)
+			total.Add(r)
 			left[p.other] += r.Left
 		})
 	}
@@ -210,7 +218,7 @@ func (c *change) equal(ctx context.Context, pairs []pair) error {
 		return ctx.Err()
 	}
 	if err == nil && r.Failed > 0 {
-		err = diag.Failed.Errorf("%s could not be merged", plural(r.Failed, "mailbox"))
+		err = diag.Failed.Errorf("%s could not be merged\n%s", plural(r.Failed, "mailbox"), strings.Join(r.Why, "\n"))
 	}
 	if err != nil && !c.insisted("standby") {
 		return diag.TryAgain.Errorf("node %q stays %s: %w", c.Node, c.outcome.State, err).
@@ -226,9 +234,12 @@ func (c *change) equal(ctx context.Context, pairs []pair) error {
 // afterwards merges what came to the other side until all nodes knew of the
 // change. The users have moved: what goes wrong is said, and left to sync.
 func (c *change) afterwards(ctx context.Context, pairs []pair) error {
-	_, left, err := c.merge(ctx, pairs)
+	r, left, err := c.merge(ctx, pairs)
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	for _, why := range r.Why {
+		c.warn("%s", why)
 	}
 	c.outcome.Left = left
 	maps.DeleteFunc(left, func(_ string, n int) bool { return n == 0 })

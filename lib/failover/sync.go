@@ -229,16 +229,9 @@ func openMailboxes(maps string) (*cdb.Reader, error) {
 
 // tell writes the report where it is asked for.
 func (s *syncer) tell(r *merge.Report) error {
-	report := SyncReport{
-		Mailboxes: r.Mailboxes, Merged: r.Merged, Repaired: r.Repaired, Adopted: r.Adopted, Recovered: r.Recovered,
-		Failed: r.Failed, Busy: r.Busy, Skipped: r.Skipped, Left: r.Left,
-	}
 	var err error
 	if s.whole() && !s.DryRun {
-		text, _ := json.Marshal(SyncState{
-			At: s.env.Now().UTC(), Mailboxes: r.Mailboxes, Merged: r.Merged, Repaired: r.Repaired, Failed: r.Failed,
-			Busy: r.Busy, Skipped: r.Skipped, OldestUnmerged: float64(r.Oldest),
-		})
+		text, _ := json.Marshal(SyncState{s.env.Now().UTC(), *r})
 		_, err = atomicfile.WriteFile(s.config.syncPath(), append(text, '\n'), 0o644)
 	}
 	if s.Metrics != "" && !s.DryRun {
@@ -247,7 +240,7 @@ func (s *syncer) tell(r *merge.Report) error {
 	}
 	switch {
 	case s.JSON:
-		err = errors.Join(err, s.env.PrintJSON(report))
+		err = errors.Join(err, s.env.PrintJSON(r))
 	case s.DryRun:
 		fmt.Fprintf(s.env.Stdout, "would merge %d of %d mailboxes\n", r.Merged, r.Mailboxes)
 	case s.Verbose:
@@ -296,45 +289,4 @@ func metrics(r *merge.Report, now time.Time) []byte {
 		fmt.Fprintf(&b, "# HELP rplan_sync_%s %s\n# TYPE rplan_sync_%s gauge\nrplan_sync_%s %g\n", m.name, m.help, m.name, m.name, m.value)
 	}
 	return []byte(b.String())
-}
-
-// mergeServer lets a peer merge the mailboxes that both nodes have.
-func (s *server) mergeServer(peer string) *merge.Server {
-	maps := s.mapsDir()
-	shared := func(placement string) bool {
-		nodes := strings.Split(placement, "_")
-		return slices.Contains(nodes, peer) && slices.Contains(nodes, s.self)
-	}
-	return &merge.Server{
-		Store: s.config.store(), State: s.config.failover.State, Peer: peer,
-		Has: func(address string) error {
-			table, err := openMailboxes(maps)
-			if err != nil {
-				return err
-			}
-			defer table.Close()
-			placement, known, err := table.Get(address)
-			if err == nil && (!known || !shared(string(placement))) {
-				err = diag.Refused.Errorf("no mailbox %q is on both nodes, %q and %q, by the maps of %q", address, peer, s.self, s.self)
-			}
-			return err
-		},
-		All: func(use func(string) error) error {
-			return eachMailbox(maps, func(address, placement string) error {
-				if !shared(placement) {
-					return nil
-				}
-				return use(address)
-			})
-		},
-	}
-}
-
-func (s *server) answerMail(ctx context.Context, q asked) error {
-	return s.mergeServer(q.peer).Mail(ctx, q.stdin, q.stdout)
-}
-
-// answerDsync becomes doveadm.
-func (s *server) answerDsync(_ context.Context, q asked) error {
-	return s.mergeServer(q.peer).Dsync(q.args[0])
 }

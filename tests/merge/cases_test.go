@@ -74,6 +74,14 @@ func (s *scene) merge(active string, users ...string) *merge.Report {
 	return r
 }
 
+// alone is a pass on a node that has no other.
+func (s *scene) alone(active string) {
+	s.t.Helper()
+	become(active)
+	_, err := pass(active, "").Run(context.Background(), []merge.Task{{Address: s.user, Others: []string{other(active)}}})
+	s.must(err)
+}
+
 func (s *scene) pass(active string, users ...string) *merge.Report {
 	s.t.Helper()
 	if users == nil {
@@ -126,6 +134,24 @@ func TestMarkedDouble(t *testing.T) {
 		s.imap("n1", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted \Seen)`)
 		s.merge("n1")
 		s.both(`INBOX a \Seen`)
+	})
+}
+
+// TestCopyInNewFolder: the node that took over has a copy that the user made, in
+// a folder of which each node has its own.
+func TestCopyInNewFolder(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "z")
+		s.merge("n2")
+		s.imap("n2", `CREATE Trash`, "SELECT INBOX", "COPY 1 Trash")
+		s.mail("n2", "a")
+		s.alone("n1")
+		s.imap("n1", `CREATE Trash`, "SELECT INBOX", "COPY 2 Trash")
+		s.merge("n1")
+		s.imap("n1", `CREATE Work`, "SELECT INBOX", "COPY 2 Work")
+		s.merge("n1")
+		s.merge("n2")
+		s.both("INBOX a", "INBOX z", "Trash a", "Trash z", "Work a")
 	})
 }
 

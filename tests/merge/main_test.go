@@ -155,7 +155,8 @@ func killed(kill, node, peer string, addresses []string) int {
 	p := pass(node, peer)
 	p.Jobs, p.Steps = 1, true
 	steps := 0
-	p.Note = func(string, string) {
+	p.Note = func(address, text string) {
+		fmt.Printf("%s: %s\n", address, text)
 		if steps++; steps == at {
 			_ = syscall.Kill(0, syscall.SIGKILL) // this process's group
 		}

@@ -62,9 +62,10 @@ type letter struct {
 	deleted  bool       // the user did, and was told that it is done
 	maybe    bool       // deleted, but a node was lost before the other heard of it: it may be back
 	flags    map[string]bool
-	onlyOn   string // the lost node that alone has it; "" for none
-	merged   bool   // a pass has seen it
-	copied   bool   // by its user, or put into two places while it was there twice
+	onlyOn   string          // the lost node that alone has it; "" for none
+	merged   bool            // a pass has seen it
+	copied   bool            // by its user, or put into two places while it was there twice
+	kept     map[string]bool // folders that its user copied it to, and whether a pass of both nodes has seen that
 	accepted bool
 }
 
@@ -84,7 +85,7 @@ type box struct {
 func other(node string) string { return map[string]string{"n1": "n2", "n2": "n1"}[node] }
 
 // recent is how much of the log a failure shows.
-const recent = 150
+const recent = 300
 
 // world draws what happens by lot.
 type world struct {
@@ -134,7 +135,7 @@ func (w *world) one(b *box) *letter {
 // newLetter is a message, of which some have the Message-ID of another, or none.
 func (w *world) newLetter(b *box, id bool) *letter {
 	w.count++
-	l := &letter{token: fmt.Sprintf("token-%s-%d", w.run, w.count), flags: map[string]bool{}, accepted: true}
+	l := &letter{token: fmt.Sprintf("token-%s-%d", w.run, w.count), flags: map[string]bool{}, kept: map[string]bool{}, accepted: true}
 	if id {
 		l.text = fmt.Sprintf("Received: by n1 (Postfix) id Q%s%d\nX-RPlan-ID: Q%s%d.mx%d.example.net\n", w.run, w.count, w.run, w.count, w.rand.IntN(3))
 	}
@@ -244,12 +245,13 @@ func (w *world) act(b *box) {
 		w.say("%s: %s on %s at %s", b.user, flag, l.token, b.active)
 	case 2:
 		_, err = s.say("UID MOVE %s %q", m.UID, to)
+		delete(l.kept, m.Mailbox)
 		l.copied = l.copied || slices.ContainsFunc(here, func(o seen) bool { return o.Token == l.token && o != m })
 		w.say("%s: moved %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 	case 3:
 		if to != m.Mailbox {
 			_, err = s.say("UID COPY %s %q", m.UID, to)
-			l.copied = true
+			l.copied, l.kept[to] = true, false
 			w.say("%s: copied %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 		}
 	case 4:
@@ -262,7 +264,7 @@ func (w *world) act(b *box) {
 				}
 			}
 		}
-		l.deleted = true
+		l.deleted, l.kept = true, map[string]bool{}
 		w.say("%s: deleted %s at %s", b.user, l.token, b.active)
 	}
 	if err != nil {
@@ -294,9 +296,17 @@ func (w *world) merge(all bool) {
 		}
 	}
 	for _, b := range w.boxes {
+		for _, l := range b.letters {
+			if !w.cut {
+				l.onlyOn = ""
+			}
+		}
 		w.present(b, all)
 		for _, l := range b.letters {
 			l.merged = l.merged || !w.cut
+			for folder := range l.kept {
+				l.kept[folder] = l.kept[folder] || !w.cut
+			}
 		}
 	}
 }
@@ -305,14 +315,17 @@ func (w *world) kill(at int, node string, addresses []string) {
 	args := append([]string{"pass", strconv.Itoa(at), node, other(node)}, addresses...)
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	_ = cmd.Run()
+	said, _ := cmd.Output()
+	for line := range strings.Lines(string(said)) {
+		w.say("note: %s", strings.TrimSpace(line))
+	}
 	time.Sleep(50 * time.Millisecond) // for what it left at the other node to see that it is gone
 }
 
 func (w *world) pass(node string, addresses []string, all bool) *merge.Report {
 	become(node)
 	p := pass(node, other(node))
-	p.All = all
+	p.All, p.Steps = all, true
 	p.Note = func(address, text string) { w.say("note: %s: %s", address, text) }
 	report, err := p.Run(context.Background(), tasks(other(node), addresses))
 	if err != nil {
@@ -347,10 +360,22 @@ func (w *world) present(b *box, strict bool) {
 			w.fatal("%s at %s: %s was deleted and is back: %+v", b.user, b.active, l.token, copies)
 		case l.accepted && !l.deleted && len(copies) == 0:
 			w.fatal("%s at %s: %s is lost", b.user, b.active, l.token)
+		case !l.deleted && lacks(l.kept, copies) != "":
+			w.fatal("%s at %s: the copy of %s in %s is lost: %+v", b.user, b.active, l.token, lacks(l.kept, copies), copies)
 		case strict && len(copies) > 1 && !l.copied && !b.maildir:
 			w.fatal("%s at %s: %s is there %d times: %+v", b.user, b.active, l.token, len(copies), copies)
 		}
 	}
+}
+
+// lacks is a folder that a message is to be in and is not, or "".
+func lacks(folders map[string]bool, copies []seen) string {
+	for folder := range folders {
+		if !slices.ContainsFunc(copies, func(m seen) bool { return m.Mailbox == folder }) {
+			return folder
+		}
+	}
+	return ""
 }
 
 // lose cuts the active nodes off; their standbys take over.
@@ -374,6 +399,7 @@ func (w *world) lose(lost string) {
 			}
 		}
 		for _, l := range b.letters {
+			maps.DeleteFunc(l.kept, func(_ string, merged bool) bool { return !merged })
 			if l.deleted && (there[l.token] || len(l.pending) > 0) {
 				l.maybe = true
 			}
@@ -394,11 +420,6 @@ func (w *world) back() {
 		_ = os.Remove(state(node) + ".cut")
 	}
 	w.cut = false
-	for _, b := range w.boxes {
-		for _, l := range b.letters {
-			l.onlyOn = ""
-		}
-	}
 	w.say("both nodes are there")
 }
 

@@ -139,12 +139,15 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		}
 		m.were = apart(a, o)
 	}
+	if err := m.share(o); err != nil {
+		return false, err
+	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
-	for _, id := range setAside(p, a, o) {
-		m.aside[id] = true
+	if err := m.remember(setAside(p, a, o)); err != nil {
+		return false, err
 	}
 	m.out.repaired += p.doubles
 	if m.out.adopted += p.adopted; p.adopted > 0 {
@@ -152,9 +155,6 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	}
 	if o != nil {
 		m.out.recovered += news(a, o)
-	}
-	if err := m.share(o); err != nil {
-		return false, err
 	}
 	if err := m.steps(ctx, "active", m.active, p.active); err != nil {
 		return false, err
@@ -176,6 +176,19 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		err = nil
 	}
 	return false, err
+}
+
+// remember notes what is going to be set aside, on disk too: a pass that is
+// killed after it must not let that be taken for what the user did.
+func (m *merger) remember(ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	for _, id := range ids {
+		m.aside[id] = true
+		m.record.Aside[id] = m.now().Unix()
+	}
+	return m.save()
 }
 
 // look lists both sides and decides what to do. Before a copy is adopted it looks
@@ -275,7 +288,7 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, nil, err
 	}
-	note(m.record.Gone, a, m.now())
+	note(m.record.Gone, m.record.Aside, a, m.now())
 	maps.Copy(m.seen, ids(a.Real))
 	if o != nil {
 		inherit(m.record.Gone, a, o, m.now())

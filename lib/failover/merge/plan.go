@@ -155,11 +155,13 @@ func cleanup(v *View, gone map[string]int64) []step {
 // note adds what was deleted to gone, and drops what is back: a message that
 // was moved and not deleted, or that the user has again. Nor is a message
 // deleted that came twice, if the user deleted one of the two and the other was
-// set aside only then.
-func note(gone map[string]int64, v *View, now time.Time) {
+// set aside only then: ours are the ids of what was. Other copies may come late.
+func note(gone, ours map[string]int64, v *View, now time.Time) {
 	aside := map[string]int64{}
 	for _, m := range v.Copies {
-		aside[m.ID] = max(aside[m.ID], m.Saved)
+		if ours[m.ID] != 0 {
+			aside[m.ID] = max(aside[m.ID], m.Saved)
+		}
 	}
 	for _, m := range v.Deleted {
 		if m.ID != "" && gone[m.ID] == 0 && aside[m.ID] <= m.Saved {

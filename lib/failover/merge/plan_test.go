@@ -151,6 +151,7 @@ func TestNote(t *testing.T) {
 		v    View
 		gone bool
 	}{
+		"a copy that came later":        {View{Deleted: []Message{at("Q2.mx", 5)}, Copies: []Message{at("Q2.mx", 6)}}, true},
 		"deleted":                       {View{Deleted: []Message{at("Q1.mx", 5)}}, true},
 		"moved, or stored again":        {View{Deleted: []Message{at("Q1.mx", 5)}, Real: []Message{real(inbox, 1, "g", "Q1.mx")}}, false},
 		"one of two, then we the other": {View{Deleted: []Message{at("Q1.mx", 5)}, Copies: []Message{at("Q1.mx", 6)}}, false},
@@ -158,13 +159,13 @@ func TestNote(t *testing.T) {
 		"without id":                    {View{Deleted: []Message{at("", 5)}}, false},
 	} {
 		gone := map[string]int64{}
-		note(gone, &c.v, now)
+		note(gone, map[string]int64{"Q1.mx": 1}, &c.v, now)
 		if (len(gone) > 0) != c.gone {
 			t.Errorf("%s: %v", why, gone)
 		}
 	}
 	gone := map[string]int64{"Q1.mx": 7}
-	note(gone, &View{Deleted: []Message{at("Q1.mx", 5)}}, now)
+	note(gone, nil, &View{Deleted: []Message{at("Q1.mx", 5)}}, now)
 	if gone["Q1.mx"] != 7 {
 		t.Error("a deletion got younger, and would be remembered for ever")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,7 @@ type record struct {
 	Adopted int64                 `json:"adopted,omitempty"` // when a copy last became a message; its twin may still come
 	Peers   map[string]peerRecord `json:"peers,omitempty"`   // by node
 	Gone    map[string]int64      `json:"gone,omitempty"`    // delivery ids that the user deleted, and when
+	Aside   map[string]int64      `json:"aside,omitempty"`   // delivery ids of what a merge set aside, and when
 }
 
 // peerRecord is where the mailbox stands with another node.
@@ -54,6 +56,9 @@ func loadRecord(state, address string) (*record, error) {
 	}
 	if r.Gone == nil {
 		r.Gone = map[string]int64{}
+	}
+	if r.Aside == nil {
+		r.Aside = map[string]int64{}
 	}
 	return r, nil
 }
@@ -88,6 +93,7 @@ func (r *record) prune(others []string, now time.Time) {
 			delete(r.Gone, id)
 		}
 	}
+	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return now.Unix()-at > int64(remembered/time.Second) })
 }
 
 // need is how much a mailbox asks for.

@@ -26,7 +26,7 @@ type Server struct {
 	Store Store
 	State string                     // directory of records and locks
 	Peer  string                     // who asks
-	Has   func(address string) error // nil for a mailbox whose placement has both nodes
+	Has   func(address string) error // nil for a mailbox that both nodes have and the peer is active for; asked at each step
 	All   func(use func(address string) error) error
 
 	opened local
@@ -93,6 +93,9 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 		}
 		return err
 	case r.Do == "step" && r.Step != nil:
+		if err := s.Has(s.opened.address); err != nil {
+			return err
+		}
 		return s.opened.do(ctx, *r.Step)
 	case r.Do == "gone":
 		return s.mourn(r.IDs)

@@ -57,7 +57,7 @@ func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 			for task := range queue {
 				result := w.task(ctx, task, peers[task.Peer])
 				mu.Lock()
-				r.add(&result, began)
+				r.add(task.Address, &result, began)
 				if done++; p.Shown != nil {
 					p.Shown(done, len(tasks))
 				}
