@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"rplan/lib/app"
@@ -29,6 +30,9 @@ type syncer struct {
 	config *configuration
 	self   string
 	nodes  *directory.Snapshot
+
+	lock  sync.Mutex
+	notes int
 }
 
 func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) error {
@@ -95,7 +99,22 @@ func (s *syncer) pass(progress *app.Progress) *merge.Pass {
 	return &merge.Pass{
 		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Tidy: s.Peer != "" || s.All, Dry: s.DryRun,
 		Now: s.env.Now, Steps: s.Verbose, Shown: progress.Show,
-		Note: func(about, text string) { fmt.Fprintf(s.env.Stderr, "%s: %s\n", about, text) },
+		Note: s.note,
+	}
+}
+
+// mostNotes is how many lines a pass says of what it could not merge: it is cron
+// that mails them, and a node without a directory has the same one for each mailbox.
+const mostNotes = 20
+
+func (s *syncer) note(about, text string) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	switch s.notes++; {
+	case s.Verbose || s.notes <= mostNotes:
+		fmt.Fprintf(s.env.Stderr, "%s: %s\n", about, text)
+	case s.notes == mostNotes+1:
+		fmt.Fprintln(s.env.Stderr, "and so on; --verbose says all")
 	}
 }
 
