@@ -31,7 +31,7 @@ _rp_failover() {
 	out) flags="--lost --wait --verbose -v $change" ;;
 	in | evict) flags="--wait --verbose -v $change" ;;
 	admit) flags=$change ;;
-	sync) flags='--peer --all --mailbox --jobs --metrics --wait --json --dry-run --verbose -v' ;;
+	sync) flags='--peer --lost --all --mailbox --jobs --metrics --wait --json --dry-run --verbose -v' ;;
 	serve) ;;
 	*) return ;;
 	esac

@@ -32,6 +32,7 @@ complete -c rp-failover -n '__rp_failover_verb out in evict sync' -l wait -x -d 
 complete -c rp-failover -n '__rp_failover_verb out in evict admit sync' -l dry-run -d 'Say what would be done, change nothing'
 complete -c rp-failover -n '__rp_failover_verb status plan out in evict admit sync' -l json -d 'Print the result as JSON'
 complete -c rp-failover -n '__rp_failover_verb sync' -l peer -x -d 'Only what is merged with one node'
+complete -c rp-failover -n '__rp_failover_verb sync' -l lost -d 'That node is gone'
 complete -c rp-failover -n '__rp_failover_verb sync' -l all -d 'Look into every mailbox, changed or not'
 complete -c rp-failover -n '__rp_failover_verb sync' -l mailbox -x -d 'Only one mailbox'
 complete -c rp-failover -n '__rp_failover_verb sync' -l jobs -x -d 'How many mailboxes to merge at a time'

@@ -35,6 +35,9 @@ func (c *change) conclude() error {
 	if len(o.Silent) > 0 {
 		return err.WithHint("such a node goes on by its old maps until its rp-genmaps has run; rp-failover status shows when it has")
 	}
+	if c.away() && len(o.Warnings) == 0 {
+		return err.WithHint("what only node %[1]q had is merged when it comes back: rp-failover in %[1]s", c.Node)
+	}
 	return err.WithHint("rp-failover sync, which cron runs, goes on with mailboxes that were not merged")
 }
 

@@ -56,6 +56,11 @@ func (d *dryPeers) sync(_ context.Context, node, peer string) (*merge.Report, er
 	return &merge.Report{}, nil
 }
 
+func (d *dryPeers) adopt(_ context.Context, node, peer string) (*merge.Report, error) {
+	d.say(fmt.Sprintf("would have node %q make messages of second copies of what node %q had", node, peer))
+	return &merge.Report{}, nil
+}
+
 type dryHooks struct {
 	hooks
 	say func(string)

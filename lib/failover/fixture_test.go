@@ -169,6 +169,15 @@ func (w *world) sync(_ context.Context, node, peer string) (*merge.Report, error
 	return &r, err
 }
 
+func (w *world) adopt(ctx context.Context, node, peer string) (*merge.Report, error) {
+	err := w.call("adopt %s %s", node, peer)
+	r := merge.Report{Mailboxes: 3}
+	if w.syncs != nil {
+		r = w.syncs(node, peer)
+	}
+	return &r, err
+}
+
 // change is what the command line would make, with the world as peers.
 func (w *world) change(o Options) (*change, error) {
 	w.out.Reset()
@@ -299,6 +308,13 @@ func (d *dying) sync(ctx context.Context, node, peer string) (*merge.Report, err
 		return nil, ctx.Err()
 	}
 	return d.world.sync(ctx, node, peer)
+}
+
+func (d *dying) adopt(ctx context.Context, node, peer string) (*merge.Report, error) {
+	if d.tick(); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return d.world.adopt(ctx, node, peer)
 }
 
 func (d *dying) States(ctx context.Context) ([]source.NodeState, source.Version, error) {

@@ -25,6 +25,8 @@ type peers interface {
 	kick(ctx context.Context, node string, users []string) (int, error)
 	// sync merges the mailboxes that the node is active for with peer's.
 	sync(ctx context.Context, node, peer string) (*merge.Report, error)
+	// adopt makes messages of the node's second copies, as the peer is lost.
+	adopt(ctx context.Context, node, peer string) (*merge.Report, error)
 }
 
 const (
@@ -66,6 +68,11 @@ func (c *collective) kick(ctx context.Context, node string, users []string) (int
 func (c *collective) sync(ctx context.Context, node, peer string) (*merge.Report, error) {
 	r := &merge.Report{}
 	return r, c.ask(ctx, node, syncTime, nil, r, "sync", peer)
+}
+
+func (c *collective) adopt(ctx context.Context, node, peer string) (*merge.Report, error) {
+	r := &merge.Report{}
+	return r, c.ask(ctx, node, syncTime, nil, r, "adopt", peer)
 }
 
 // ask puts a question to a node and reads the answer. An answer that came is

@@ -87,7 +87,7 @@ func TestLost(t *testing.T) {
 	}
 	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 2, Adopted: 5, Skipped: 2} }
 	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true}))
-	if got := w.asked(); !strings.HasSuffix(got, "\nkick n1: b1 b2, kick n3: b1 b2, kick n4: b1 b2\nsync n3 n2") {
+	if got := w.asked(); !strings.HasSuffix(got, "\nkick n1: b1 b2, kick n3: b1 b2, kick n4: b1 b2\nadopt n3 n2") {
 		t.Errorf("asked\n%s", got)
 	}
 	if n := w.state("n2"); n.State != directory.Out {
@@ -99,7 +99,7 @@ func TestLost(t *testing.T) {
 	}
 	w.fault = nil
 	must(t, w.do(Options{Verb: "evict", Args: []string{"n2"}, Yes: true}))
-	if got := w.asked(); strings.Contains(got, "n2") && !strings.Contains(got, "sync n3 n2") || !strings.Contains(w.out.String(), "[ ] its SSH host key") {
+	if got := w.asked(); strings.Contains(got, "n2") && !strings.Contains(got, "adopt n3 n2") || !strings.Contains(w.out.String(), "[ ] its SSH host key") {
 		t.Errorf("asked\n%s\nand says\n%s", got, &w.out)
 	}
 	w.expectError(w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is evicted since`, "rp-failover admit n2")

@@ -54,6 +54,7 @@ func init() {
 		"maps":   {0, (*server).answerMaps},
 		"kick":   {0, (*server).answerKick},
 		"sync":   {1, (*server).answerSync},
+		"adopt":  {1, (*server).answerSync}, // without the peer, which is lost
 		"mail":   {0, (*server).answerMail},
 		"dsync":  {2, (*server).answerDsync}, // doveadm sync adds the word dsync-server
 	}
@@ -150,10 +151,11 @@ func (s *server) answerSync(ctx context.Context, q asked) error {
 	if err != nil {
 		return err
 	}
-	result, err := s.run(ctx, run.Cmd{
-		Argv:    []string{program, "sync", "--config", s.path, "--peer", q.args[0], "--json", "--wait", "60s"},
-		Timeout: syncTime,
-	})
+	argv := []string{program, "sync", "--config", s.path, "--peer", q.args[0], "--json", "--wait", "60s"}
+	if q.verb == "adopt" {
+		argv = append(argv, "--lost")
+	}
+	result, err := s.run(ctx, run.Cmd{Argv: argv, Timeout: syncTime})
 	_, _ = q.stdout.Write(result.Stdout)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return told(exit.ExitCode(), string(result.Stderr))

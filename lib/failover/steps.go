@@ -165,7 +165,7 @@ type pair struct{ active, other string }
 // does not bring them nearer. What is left is counted by node.
 func (c *change) merge(ctx context.Context, pairs []pair) (total merge.Report, left map[string]int, err error) {
 	for pass := range passes {
-		if err := c.step("merging mailboxes, pass %d", pass+1); err != nil {
+		if err := c.step("%s, pass %d", c.mergeWords(), pass+1); err != nil {
 			return total, left, err
 		}
 		var one merge.Report
@@ -190,13 +190,27 @@ func (c *change) merge(ctx context.Context, pairs []pair) (total merge.Report, l
 	return total, left, nil
 }
 
+// away says that the node of the change is lost, and was not reached.
+func (c *change) away() bool { return c.Lost && !c.reached }
+
+func (c *change) mergeWords() string {
+	if c.away() {
+		return "making messages of second copies"
+	}
+	return "merging mailboxes"
+}
+
 // mergeOnce is one pass over all pairs at once.
 func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total merge.Report, left map[string]int, failed error) {
 	left = map[string]int{}
+	how := c.peers.sync
+	if c.away() {
+		how = c.peers.adopt
+	}
 	var all sync.WaitGroup
 	for _, p := range pairs {
 		all.Go(func() {
-			r, err := c.peers.sync(ctx, p.active, p.other)
+			r, err := how(ctx, p.active, p.other)
 			c.lock.Lock()
 			defer c.lock.Unlock()
 			if err != nil {

@@ -42,6 +42,9 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 		return err
 	}
 	s.nodes = known.Snapshot
+	if o.Lost && o.Peer == "" {
+		return diag.Usage.Errorf("sync --lost: --peer names the node that is lost")
+	}
 	if o.Peer != "" && s.nodes.Node(o.Peer) == nil {
 		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
 	}
@@ -197,7 +200,11 @@ func (s *syncer) target(placement string) *target {
 	}
 	if s.Peer != "" {
 		// A node that is out is merged with if somebody asks for it: as the last step of taking it out.
-		if slices.Contains(t.others, s.Peer) {
+		switch {
+		case !slices.Contains(t.others, s.Peer):
+		case s.Lost:
+			t.peers = []string{""}
+		default:
 			t.peers = []string{s.Peer}
 		}
 		return t

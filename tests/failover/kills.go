@@ -80,6 +80,7 @@ func (w *world) interrupt(n *lab.Node, absent bool, undo func(), command ...stri
 		w.in(n)
 	}
 	w.settle()
+	w.reportKilledCron()
 	w.verdict(afterKills)
 }
 

@@ -43,7 +43,8 @@ type letter struct {
 // account is what one user should see.
 type account struct {
 	letters map[string]*letter
-	folders map[string]bool // those they made; true for those that must be there
+	folders map[string]bool   // those they made; true for those that must be there
+	renamed map[string]string // to what those were that are not there any more
 	acts    int
 }
 
@@ -58,7 +59,7 @@ func accounts(events []Event) map[string]*account {
 		for _, e := range events {
 			a := all[e.User]
 			if a == nil {
-				a = &account{letters: map[string]*letter{}, folders: map[string]bool{}}
+				a = &account{letters: map[string]*letter{}, folders: map[string]bool{}, renamed: map[string]string{}}
 				all[e.User] = a
 			}
 			if arrivals == (e.Act == Accepted) {
@@ -80,6 +81,7 @@ func (a *account) follow(e Event) {
 		a.arrive(e, e.Folder)
 	case Created:
 		a.folders[e.Folder] = a.folders[e.Folder] || !e.Maybe
+		delete(a.renamed, e.Folder)
 	case Renamed:
 		a.rename(e)
 	case Divided:
@@ -102,8 +104,19 @@ func (a *account) arrive(e Event, folder string) {
 
 func (a *account) rename(e Event) {
 	a.folders[e.To] = !e.Maybe
+	if now, twice := a.renamed[e.Folder]; twice { // on two sides that did not know of each other: one of the names is left
+		a.folders[now], a.folders[e.To] = false, false
+		for _, l := range a.letters {
+			for _, i := range l.items {
+				if i.folders[now] {
+					i.folders[e.To] = true
+				}
+			}
+		}
+	}
 	if a.folders[e.Folder] = false; !e.Maybe {
 		delete(a.folders, e.Folder)
+		a.renamed[e.Folder] = e.To
 	}
 	for _, l := range a.letters {
 		for _, i := range l.items {

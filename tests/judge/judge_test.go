@@ -124,6 +124,8 @@ func TestJudge(t *testing.T) {
 		"copy, one deleted":   {[]Event{arrived, event(Created, "Work"), event(Copied, ">Work"), event(Deleted)}, one("Work"), ""},
 		"copy's flags":        {[]Event{arrived, event(Flagged, `\Seen`), event(Created, "Work"), event(Copied, ">Work"), event(Flagged, `\Seen`)}, one(`INBOX \Seen`, `Work \Seen`), ""},
 		"renamed":             {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work"), event(Renamed, "Work", ">New")}, one("New"), ""},
+		"renamed twice":       {[]Event{arrived, event(Created, "A"), event(Moved, ">A"), event(Renamed, "A", ">B"), event(Renamed, "A", ">C")}, one("C"), ""},
+		"renamed on":          {[]Event{arrived, event(Created, "A"), event(Renamed, "A", ">B"), event(Renamed, "B", ">C")}, one("INBOX"), "p"},
 		"not renamed":         {[]Event{arrived, event(Created, "Work"), event(Renamed, "Work", ">New")}, merge(one("INBOX"), "Work"), "pp"},
 		"divided, adopted":    {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work"), event(Divided)}, one("INBOX"), ""},
 		"divided, deleted":    {[]Event{arrived, event(Deleted), event(Divided), event(Moved, ">Work"), event(Created, "Work")}, one("Work"), ""},

@@ -155,6 +155,20 @@ func TestCopyInNewFolder(t *testing.T) {
 	})
 }
 
+// TestBothMoved: both sides moved a message, to folders that each of them made for itself.
+func TestBothMoved(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.merge("n2")
+		s.merge("n2")
+		s.imap("n2", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Work")
+		s.imap("n1", "CREATE Trash", "CREATE Work", "SELECT INBOX", "MOVE 1 Trash")
+		s.pass("n1") // with mdbox it may leave the rest to the next
+		s.merge("n1")
+		s.both("Trash a")
+	})
+}
+
 // TestMarkedElsewhere: the mark for removal of a message that is another one on the other side.
 func TestMarkedElsewhere(t *testing.T) {
 	everyFormat(t, func(s *scene) {

@@ -83,8 +83,6 @@ func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
 	for i := range messages {
 		if folder != "*" {
 			messages[i].Folder = ""
-		} else {
-			messages[i].Saved = 0
 		}
 	}
 	return messages, nil

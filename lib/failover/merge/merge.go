@@ -63,7 +63,7 @@ type merger struct {
 	seen   map[string]bool  // delivery ids that were in a folder since the pass began
 	told   map[string]bool  // ids of deletions that the other side knows
 	aside  map[string]bool  // those of them that this pass set aside
-	were   map[string]moved // messages that lay in different folders before the last doveadm sync
+	were   map[string]moved // messages that lay in different folders before the last doveadm sync, by name
 	calm   int              // rounds on end in which doveadm sync had nothing in its way
 	out    outcome
 }
@@ -132,12 +132,14 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
-		if extra := surplus(a, m.were); len(extra) > 0 {
+		if extra, err := m.surplus(ctx, a); err != nil || len(extra) > 0 {
 			m.out.repaired += len(extra)
 			m.were = nil
-			return false, m.steps(ctx, "active", m.active, extra)
+			return false, errors.Join(err, m.steps(ctx, "active", m.active, extra))
 		}
-		m.were = apart(a, o)
+		if err := m.apart(ctx, a, o); err != nil {
+			return false, err
+		}
 	}
 	if err := m.share(o); err != nil {
 		return false, err
@@ -232,6 +234,32 @@ func (m *merger) mourn(a, o *View) {
 			m.record.Gone[id] = m.now().Unix()
 		}
 	}
+}
+
+// apart notes what lies in different folders before doveadm sync.
+func (m *merger) apart(ctx context.Context, a, o *View) error {
+	m.were = apart(a, o)
+	if len(m.were) == 0 {
+		return nil
+	}
+	here, err := m.active.folders(ctx)
+	if err != nil {
+		return err
+	}
+	there, err := m.other.folders(ctx)
+	for guid, was := range m.were {
+		m.were[guid] = was.named(here, there)
+	}
+	return err
+}
+
+// surplus is what doveadm sync left in two folders of what both sides had moved.
+func (m *merger) surplus(ctx context.Context, a *View) ([]step, error) {
+	if len(m.were) == 0 {
+		return nil, nil
+	}
+	folders, err := m.active.folders(ctx)
+	return surplus(a, m.were, folders), err
 }
 
 // keep gives new GUIDs to folders with messages that the other side has

@@ -25,7 +25,23 @@ func carry(from, to map[string][]Message) []step {
 // moved is where a message lay before doveadm sync.
 type moved struct{ here, there string }
 
-// apart are the messages that lie in one folder on the active side, and in another on the other.
+// named is the same by names, as doveadm sync gives a folder that both sides made
+// by themselves one GUID. here and there are the folders by name.
+func (m moved) named(here, there map[string]string) moved {
+	return moved{nameOf(here, m.here), nameOf(there, m.there)}
+}
+
+func nameOf(folders map[string]string, guid string) string {
+	for name, g := range folders {
+		if g == guid {
+			return name
+		}
+	}
+	return ""
+}
+
+// apart are the messages, by GUID, that lie in one folder on the active side, and in
+// another on the other.
 func apart(active, other *View) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
@@ -39,18 +55,20 @@ func apart(active, other *View) map[string]moved {
 
 // surplus removes what is in both folders now, as both sides had moved it: the
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
-func surplus(active *View, were map[string]moved) []step {
+// folders are the active side's by name, as were has them.
+func surplus(active *View, were map[string]moved, folders map[string]string) []step {
 	var steps []step
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
-		if !moved || len(messages) != 2 {
+		here, there := folders[was.here], folders[was.there]
+		if !moved || len(messages) != 2 || here == there {
 			continue
 		}
 		kept, extra := messages[0], messages[1]
-		if extra.Folder == was.here {
+		if extra.Folder == here {
 			kept, extra = extra, kept
 		}
-		if kept.Folder != was.here || extra.Folder != was.there {
+		if kept.Folder != here || extra.Folder != there {
 			continue
 		}
 		do := aside

@@ -50,7 +50,8 @@ func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
 //
 // doveadm sync carries the removal of a message over to the other side, which
 // knows it by its GUID. So of the other side's messages only those are set
-// aside whose GUID the active side does not have.
+// aside whose GUID the active side does not have. Nor is what was put into its
+// folder there after it had been deleted here: its user was at work on both sides.
 //
 // Where both sides were used since they were last equal, the messages that lie
 // in other folders on the other side have their flags united too: doveadm sync
@@ -72,7 +73,7 @@ func prepare(active, other *View, gone map[string]int64, late func(Message) bool
 			strangers = append(strangers, m)
 			p.active = append(p.active, unite(known, m.Flags)...)
 			p.doubles++
-		case len(known) == 0 && gone[m.ID] != 0:
+		case len(known) == 0 && gone[m.ID] != 0 && m.Saved <= gone[m.ID]:
 			strangers = append(strangers, m)
 		}
 	}

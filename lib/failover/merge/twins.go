@@ -46,6 +46,25 @@ func (p *plan) setTwinsAside(all []twin, inbox string) {
 	p.active = gather(append(p.active, bySteps(aside, late)...))
 }
 
+// revived are messages that the user deleted on the active side and that came to
+// their folder on the other one only after that.
+func revived(active, other *View, gone map[string]int64) []Message {
+	if other == nil {
+		return nil
+	}
+	there := ids(active.Real)
+	return slices.DeleteFunc(slices.Clone(other.Real), func(m Message) bool {
+		return m.ID == "" || there[m.ID] || gone[m.ID] == 0 || m.Saved <= gone[m.ID]
+	})
+}
+
+// setLateAside is for those that were delivered so late. In other folders they
+// are because their user, at work on both sides, wanted them after all.
+func (p *plan) setLateAside(all []Message, inbox string) {
+	late := slices.DeleteFunc(all, func(m Message) bool { return m.Folder != inbox })
+	p.other = gather(append(p.other, bySteps(aside, late)...))
+}
+
 // plan is what to do about what both sides have.
 func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 	if o == nil && m.task.Hold {
@@ -58,6 +77,13 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			return nil, err
 		}
 		p.setTwinsAside(all, folders["INBOX"])
+	}
+	if all := revived(a, o, m.record.Gone); len(all) > 0 {
+		folders, err := m.other.folders(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.setLateAside(all, folders["INBOX"])
 	}
 	return p, nil
 }

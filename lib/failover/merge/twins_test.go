@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -39,5 +40,21 @@ func TestTwins(t *testing.T) {
 				t.Errorf("%q, and %d doubles; want %q", steps, p.doubles, c.steps)
 			}
 		})
+	}
+}
+
+// What came to the inbox after its user had deleted it there is not wanted; what they put elsewhere is.
+func TestRevived(t *testing.T) {
+	at := func(folder string, uid uint32, id string, saved int64) Message {
+		return Message{Folder: folder, UID: uid, GUID: fmt.Sprint("g", uid), ID: id, Saved: saved}
+	}
+	other := &View{Real: []Message{at(inbox, 1, "Q1.mx", 9), at(archive, 2, "Q1.mx", 9), at(inbox, 3, "Q1.mx", 5), at(inbox, 4, "Q2.mx", 9), at(inbox, 5, "Q3.mx", 9), at(inbox, 6, "", 9)}}
+	p := &plan{}
+	p.setLateAside(revived(&View{Real: []Message{real(inbox, 1, "x", "Q2.mx")}}, other, map[string]int64{"Q1.mx": 5, "Q2.mx": 5}), inbox)
+	if got := words(p.other); !slices.Equal(got, []string{"aside INBOX 1"}) {
+		t.Errorf("%q", got)
+	}
+	if revived(other, nil, map[string]int64{"Q1.mx": 1}) != nil {
+		t.Error("there is no other side")
 	}
 }

@@ -17,7 +17,7 @@ type Message struct {
 	GUID   string `json:"g,omitempty"` // the same on both nodes once doveadm sync has carried it over
 	Flags  string `json:"f,omitempty"` // and keywords, sorted, joined by blanks; without \Recent, which is no property of a message
 	ID     string `json:"i,omitempty"` // delivery id; "" for what no Postfix of ours delivered
-	Saved  int64  `json:"s,omitempty"` // when it was stored here, in seconds since 1970; in copies only
+	Saved  int64  `json:"s,omitempty"` // when it was stored in its folder, in seconds since 1970
 }
 
 // deleted is the mark of a message that its user is going to remove.
