@@ -75,6 +75,10 @@ func (c *change) in(ctx context.Context) error {
 			return diag.TryAgain.Errorf("node %q stays returning, as it has no current maps: %s", c.Node, why).
 				WithHint("run the same command again: it goes on from here; --insist checks lets it serve all the same")
 		}
+		// A node that was cut off went on serving who could reach it.
+		if err := c.kick(ctx, self); err != nil {
+			return err
+		}
 		if err := c.equal(ctx, between(partners, self)); err != nil {
 			return err
 		}

@@ -52,6 +52,7 @@ sync n3 n2`
 	}
 	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
 	want = `maps n1, maps n2, maps n3, maps n4
+kick n2: b1 b2
 sync n1 n2
 sync n3 n2
 maps n1, maps n2, maps n3, maps n4
