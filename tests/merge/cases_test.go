@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rplan/lib/failover/merge"
 )
@@ -166,6 +167,25 @@ func TestBothMoved(t *testing.T) {
 		s.pass("n1") // with mdbox it may leave the rest to the next
 		s.merge("n1")
 		s.both("Trash a")
+	})
+}
+
+// TestArrangedThere: what users did on a node until it was lost, and as long as it
+// took itself for active when it came back, holds where they did nothing on the other.
+func TestArrangedThere(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, token := range []string{"a", "b", "c", "d", "e"} {
+			s.mail("n2", token)
+		}
+		s.imap("n2", "CREATE Archive", "SELECT INBOX", "MOVE 1 Archive") // a
+		s.alone("n1")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", `STORE 2 +FLAGS (\Flagged)`, "MOVE 3 Work", `STORE 3 +FLAGS (\Deleted)`, "EXPUNGE") // b, c, d
+		s.alone("n1")
+		time.Sleep(1100 * time.Millisecond)                                                // Dovecot counts in seconds
+		s.imap("n2", "SELECT INBOX", "COPY 1 Archive", "COPY 2 Archive", "COPY 3 Archive") // b, c, d
+		s.pass("n1")
+		s.merge("n1")
+		s.both("Archive a", "Archive b \\Flagged", "Archive c", "Archive d", "INBOX b \\Flagged", "INBOX e", "Work c")
 	})
 }
 

@@ -148,7 +148,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
-	if err := m.remember(setAside(p, a, o)); err != nil {
+	if err := m.remember(p.aside); err != nil {
 		return false, err
 	}
 	m.out.repaired += p.doubles
@@ -182,11 +182,11 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 
 // remember notes what is going to be set aside, on disk too: a pass that is
 // killed after it must not let that be taken for what the user did.
-func (m *merger) remember(ids []string) error {
+func (m *merger) remember(ids map[string]bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	for _, id := range ids {
+	for id := range ids {
 		m.aside[id] = true
 		m.record.Aside[id] = m.now().Unix()
 	}

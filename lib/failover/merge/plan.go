@@ -40,6 +40,9 @@ type plan struct {
 	active, other []step
 	doubles       int // deliveries that were in a folder twice, or in folders of both sides as two messages
 	adopted       int // copies that become messages
+
+	aside       map[string]bool // delivery ids of what is set aside
+	here, there map[place]bool  // where that lies on the active and the other side
 }
 
 func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
@@ -49,41 +52,24 @@ func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
 // nil where the active side is all there is.
 //
 // doveadm sync carries the removal of a message over to the other side, which
-// knows it by its GUID. So of the other side's messages only those are set
-// aside whose GUID the active side does not have. Nor is what was put into its
-// folder there after it had been deleted here: its user was at work on both sides.
+// knows it by its GUID. So only those messages are set aside whose GUID the other
+// side does not have; see rivals.go.
 //
 // Where both sides were used since they were last equal, the messages that lie
 // in other folders on the other side have their flags united too: doveadm sync
 // unites them only within a folder. late says whether a copy of the other side
 // has waited long enough for its twin.
 func prepare(active, other *View, gone map[string]int64, late func(Message) bool, both bool) *plan {
-	p := &plan{}
+	p := &plan{aside: map[string]bool{}, here: map[place]bool{}, there: map[place]bool{}}
 	if other == nil {
 		other = &View{}
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	p.active = p.split(p.active, a.doubles(o.guids))
-	var strangers []Message // on the other side, of deliveries that are not there any more, or twice
-	for _, m := range other.Real {
-		switch known := a.byID[m.ID]; {
-		case m.ID == "" || a.guids[m.GUID]:
-		case len(known) > 0 && !o.shares(m.ID, a.guids):
-			// The user's own arrangement of the active side wins; flags are united.
-			strangers = append(strangers, m)
-			p.active = append(p.active, unite(known, m.Flags)...)
-			p.doubles++
-		case len(known) == 0 && gone[m.ID] != 0 && m.Saved <= gone[m.ID]:
-			strangers = append(strangers, m)
-		}
-	}
-	set := map[place]bool{}
-	for _, m := range strangers {
-		set[m.place()] = true
-	}
-	p.other = bySteps(aside, strangers)
-	p.other = p.split(p.other, slices.DeleteFunc(o.doubles(a.guids), func(d double) bool {
-		return a.guids[d.extra.GUID] || set[d.extra.place()]
+	p.rivals(a, o, active.Inbox, other.Inbox, gone)
+	p.twins(a, active.Inbox)
+	p.splitHere(filter(a.doubles(o.guids), func(d double) bool { return !p.here[d.kept.place()] && !p.here[d.extra.place()] }))
+	p.splitThere(filter(o.doubles(a.guids), func(d double) bool {
+		return !p.there[d.kept.place()] && !p.there[d.extra.place()] && !a.guids[d.extra.GUID]
 	}))
 	if both {
 		here, there := byGUID(active.Real), byGUID(other.Real)
@@ -112,6 +98,10 @@ func (p *plan) adopt(copies []Message, wanted func(Message) bool) []step {
 	return bySteps(adopt, list)
 }
 
+func filter[T any](all []T, wanted func(T) bool) []T {
+	return slices.DeleteFunc(all, func(t T) bool { return !wanted(t) })
+}
+
 // onlyMissed leaves of the copies to adopt those that an earlier list asked for
 // too: each list may have missed another message that its user moved just then.
 func onlyMissed(steps, earlier []step) []step {
@@ -129,15 +119,43 @@ func onlyMissed(steps, earlier []step) []step {
 	return slices.DeleteFunc(steps, func(s step) bool { return len(s.UIDs) == 0 })
 }
 
-// split is for deliveries that are in one folder twice.
-func (p *plan) split(steps []step, doubles []double) []step {
-	var extra []Message
+// splitHere and splitThere are for deliveries that are in one folder twice.
+func (p *plan) splitHere(doubles []double) {
 	for _, d := range doubles {
-		extra = append(extra, d.extra)
-		steps = append(steps, unite([]Message{d.kept}, d.extra.Flags)...)
+		p.unite(&p.active, []Message{d.kept}, d.extra)
+		p.asideHere(d.extra)
+	}
+}
+
+func (p *plan) splitThere(doubles []double) {
+	for _, d := range doubles {
+		p.unite(&p.other, []Message{d.kept}, d.extra)
+		p.asideThere(d.extra)
+	}
+}
+
+// unite gives what stays the flags of messages that go.
+func (p *plan) unite(steps *[]step, stay []Message, leave ...Message) {
+	for _, m := range leave {
+		*steps = append(*steps, unite(stay, m.Flags)...)
 		p.doubles++
 	}
-	return append(steps, bySteps(aside, extra)...)
+}
+
+// asideHere and asideThere set messages of the active and of the other side aside.
+func (p *plan) asideHere(messages ...Message) {
+	p.active = p.setAside(p.active, p.here, messages)
+}
+
+func (p *plan) asideThere(messages ...Message) {
+	p.other = p.setAside(p.other, p.there, messages)
+}
+
+func (p *plan) setAside(steps []step, set map[place]bool, messages []Message) []step {
+	for _, m := range messages {
+		set[m.place()], p.aside[m.ID] = true, true
+	}
+	return append(steps, bySteps(aside, messages)...)
 }
 
 // cleanup is what can go from the copies of a side whose folders are equal to
@@ -183,27 +201,6 @@ func inherit(gone map[string]int64, active, other *View, now time.Time) {
 			gone[m.ID] = now.Unix()
 		}
 	}
-}
-
-// setAside are the delivery ids of what a plan sets aside.
-func setAside(p *plan, a, o *View) []string {
-	at := map[place]string{}
-	for _, v := range []*View{a, o} {
-		if v != nil {
-			for _, m := range v.Real {
-				at[m.place()] = m.ID
-			}
-		}
-	}
-	var all []string
-	for _, s := range slices.Concat(p.active, p.other) {
-		for _, uid := range s.UIDs {
-			if s.Op == aside {
-				all = append(all, at[place{s.Folder, uid}])
-			}
-		}
-	}
-	return all
 }
 
 // place is where a message lies.

@@ -31,6 +31,7 @@ type View struct {
 	Copies  []Message // blind copies that arrived here, not yet known to be in a folder
 	Deleted []Message // what the user deleted since the last pass
 	Dropped []string  // GUIDs of folders that were deleted, also long ago
+	Inbox   string    // GUID of the inbox; "" where nobody needs to know
 }
 
 // ids are the delivery ids of the messages.

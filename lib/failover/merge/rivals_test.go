@@ -1,0 +1,109 @@
+package merge
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Of a message that is two messages, one goes.
+func TestRivals(t *testing.T) {
+	work := strings.Repeat("c", 32)
+	g := func(c string) string { return strings.Repeat(c, 32) }
+	saved := func(m Message, at int64) Message {
+		m.Saved = at
+		return m
+	}
+	for why, c := range map[string]struct {
+		active, other []Message
+		gone          map[string]int64
+		here, there   []string
+		doubles       int
+	}{
+		"both in the inbox": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx", `\Seen`)},
+			here: []string{`flag INBOX 1 \Seen`}, there: []string{"aside INBOX 5"}, doubles: 1},
+		"moved here": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx")},
+			there: []string{"aside INBOX 5"}, doubles: 1},
+		"moved there": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`)}, other: []Message{real(archive, 5, g("2"), "Q1.mx", `\Flagged`)},
+			here: []string{"aside INBOX 1"}, there: []string{`flag Archive 5 \Seen`}, doubles: 1},
+		"moved on both sides": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("2"), "Q1.mx")},
+			there: []string{"aside Archive 5"}, doubles: 1},
+		"copied there": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
+			here: []string{"aside INBOX 1"}, doubles: 1},
+		"copied on both sides": {
+			active:  []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 1, g("1"), "Q1.mx")},
+			other:   []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
+			there:   []string{"aside INBOX 5"},
+			doubles: 1},
+		"the same message is in another folder there": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("1"), "Q1.mx"), real(inbox, 6, g("2"), "Q1.mx")}},
+		"deleted here": {
+			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
+			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5", "aside Archive 6"}},
+		"deleted here, and then put into a folder there": {
+			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 6)},
+			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5"}},
+		"deleted here, and then delivered there": {
+			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 9)},
+			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5"}},
+		"a delivery that came to the inbox after the first was moved": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx", `\Seen`, `\Deleted`)},
+			here:   []string{`flag Archive 1 \Seen`, "aside INBOX 2"}, doubles: 1},
+		"and after it was copied": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx")},
+			here:   []string{"aside INBOX 2"}, doubles: 1},
+		"the user's copy has the same GUID": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("1"), "Q1.mx")}},
+		"also that of a later one": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 1, g("2"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx")}},
+		"what the user put elsewhere both times stays": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
+		"Maildir gives a copy another GUID": {
+			active: []Message{real(archive, 1, "1700000000.M1P1.n1", "Q1.mx"), real(inbox, 2, "1700000001.M1P1.n1", "Q1.mx")}},
+		"no delivery": {
+			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
+		"another one": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q2.mx")}, other: []Message{real(work, 1, g("3"), "Q3.mx")}},
+	} {
+		a, o := &View{Real: c.active}, &View{Real: c.other}
+		if contested(a, o, c.gone) {
+			a.Inbox, o.Inbox = inbox, inbox
+		}
+		p := prepare(a, o, c.gone, func(Message) bool { return false }, false)
+		if here, there := words(p.active), words(p.other); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
+			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
+		}
+		if aside := len(c.here)+len(c.there) > 0; p.aside["Q1.mx"] != aside || len(p.aside) > 1 {
+			t.Errorf("%s: %v is set aside", why, p.aside)
+		}
+	}
+}
+
+// Most mailboxes need nobody to know which folder is the inbox.
+func TestContested(t *testing.T) {
+	m := real(inbox, 1, "g", "Q1.mx")
+	for i, c := range []struct {
+		active, other *View
+		gone          map[string]int64
+		want          bool
+	}{
+		{&View{Real: []Message{m}}, nil, nil, false},
+		{&View{Real: []Message{m}}, &View{Real: []Message{m}}, nil, false},
+		{&View{}, &View{Real: []Message{m}}, nil, false},
+		{&View{}, &View{Real: []Message{m}}, map[string]int64{"Q1.mx": time.Now().Unix()}, true},
+		{&View{Real: []Message{m}}, &View{Real: []Message{real(inbox, 1, "h", "Q1.mx")}}, nil, true},
+		{&View{Real: []Message{m, real(archive, 1, "h", "Q1.mx")}}, nil, nil, true},
+		{&View{Real: []Message{m, real(archive, 1, "g", "Q1.mx")}}, nil, nil, false},
+		{&View{Real: []Message{m, real(archive, 1, "h", "")}}, &View{Real: []Message{real(archive, 1, "i", "")}}, nil, false},
+	} {
+		if got := contested(c.active, c.other, c.gone); got != c.want {
+			t.Errorf("row %d: %v", i, got)
+		}
+	}
+}
