@@ -189,6 +189,26 @@ func TestArrangedThere(t *testing.T) {
 	})
 }
 
+// TestDeletedBeforeTheLoss: a user deletes a message on a node that is lost before
+// anybody else hears of it.
+func TestDeletedBeforeTheLoss(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, token := range []string{"a", "b", "c"} {
+			s.mail("n2", token)
+		}
+		s.imap("n2", "SELECT INBOX", `STORE 1:2 +FLAGS (\Deleted)`, "EXPUNGE")
+		time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+		s.alone("n1")
+		s.holds("n1", "INBOX a", "INBOX b", "INBOX c")
+		s.imap("n1", "SELECT INBOX", `STORE 2 +FLAGS (\Answered)`)
+		s.pass("n1")
+		s.merge("n1")
+		s.both(`INBOX b \Answered`, "INBOX c")
+		s.merge("n2")
+		s.both(`INBOX b \Answered`, "INBOX c")
+	})
+}
+
 // TestMarkedElsewhere: the mark for removal of a message that is another one on the other side.
 func TestMarkedElsewhere(t *testing.T) {
 	everyFormat(t, func(s *scene) {

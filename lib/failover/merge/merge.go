@@ -148,6 +148,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
+	for _, id := range p.gone {
+		m.record.Gone[id] = m.now().Unix()
+	}
 	if err := m.remember(p.aside); err != nil {
 		return false, err
 	}

@@ -42,6 +42,7 @@ type plan struct {
 	adopted       int // copies that become messages
 
 	aside       map[string]bool // delivery ids of what is set aside
+	gone        []string        // and those of it that the user deleted on the other side
 	here, there map[place]bool  // where that lies on the active and the other side
 }
 

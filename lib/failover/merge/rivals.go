@@ -75,6 +75,24 @@ func (x *index) twin(id, inbox string) (late *Message) {
 	return late
 }
 
+// deletions sets aside what its user had deleted on the other side before a copy
+// of it was adopted here, and did nothing with since. before are the delivery ids
+// of what merges set aside: there somebody may have deleted one of two.
+func (p *plan) deletions(active, other *View, before map[string]int64) {
+	a, there := newIndex(active.Real), ids(other.Real)
+	for _, m := range other.Deleted {
+		ours := a.byID[m.ID]
+		touched := func(o Message) bool {
+			return o.Folder != active.Inbox || o.Saved <= m.Saved || o.Flags != "" && o.Flags != `\Seen`
+		}
+		if len(ours) > 0 && !there[m.ID] && before[m.ID] == 0 && !p.aside[m.ID] && !slices.ContainsFunc(ours, touched) {
+			p.asideHere(ours...)
+			p.gone = append(p.gone, m.ID)
+		}
+	}
+	p.active = gather(p.active)
+}
+
 // contested says whether any of this is at issue, so that the inboxes must be known.
 func contested(active, other *View, gone map[string]int64) bool {
 	a := newIndex(active.Real)
@@ -83,9 +101,13 @@ func contested(active, other *View, gone map[string]int64) bool {
 			return true
 		}
 	}
-	return other != nil && slices.ContainsFunc(other.Real, func(m Message) bool {
-		return m.ID != "" && !a.guids[m.GUID] && (len(a.byID[m.ID]) > 0 || gone[m.ID] != 0)
-	})
+	if other == nil {
+		return false
+	}
+	return slices.ContainsFunc(other.Deleted, func(m Message) bool { return len(a.byID[m.ID]) > 0 }) ||
+		slices.ContainsFunc(other.Real, func(m Message) bool {
+			return m.ID != "" && !a.guids[m.GUID] && (len(a.byID[m.ID]) > 0 || gone[m.ID] != 0)
+		})
 }
 
 // plan is what to do about what both sides have.
@@ -105,5 +127,9 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			o.Inbox = folders["INBOX"]
 		}
 	}
-	return prepare(a, o, m.record.Gone, m.late, m.both), nil
+	p := prepare(a, o, m.record.Gone, m.late, m.both)
+	if o != nil {
+		p.deletions(a, o, m.record.Aside)
+	}
+	return p, nil
 }

@@ -107,3 +107,38 @@ func TestContested(t *testing.T) {
 		}
 	}
 }
+
+// What a user deleted on a node that was lost soon after stays deleted, unless they have
+// done something with the copy since.
+func TestDeletions(t *testing.T) {
+	adopted := func(folder string, flags ...string) Message {
+		m := real(folder, 1, "c", "Q1.mx", flags...)
+		m.Saved = 9
+		return m
+	}
+	deleted := []Message{{UID: 1, GUID: "g", ID: "Q1.mx", Saved: 5}}
+	for why, c := range map[string]struct {
+		active []Message
+		other  View
+		before map[string]int64
+		want   bool
+	}{
+		"adopted and not touched":  {[]Message{adopted(inbox)}, View{Deleted: deleted}, nil, true},
+		"or read":                  {[]Message{adopted(inbox, `\Seen`)}, View{Deleted: deleted}, nil, true},
+		"answered":                 {[]Message{adopted(inbox, `\Answered`, `\Seen`)}, View{Deleted: deleted}, nil, false},
+		"moved":                    {[]Message{adopted(archive)}, View{Deleted: deleted}, nil, false},
+		"copied":                   {[]Message{adopted(inbox), adopted(archive)}, View{Deleted: deleted}, nil, false},
+		"moved there, not deleted": {[]Message{adopted(inbox)}, View{Deleted: deleted, Real: []Message{real(archive, 1, "g", "Q1.mx")}}, nil, false},
+		"there before":             {[]Message{{Folder: inbox, UID: 1, GUID: "g", ID: "Q1.mx", Saved: 5}}, View{Deleted: deleted}, nil, false},
+		"one of two":               {[]Message{adopted(inbox)}, View{Deleted: deleted}, map[string]int64{"Q1.mx": 1}, false},
+		"without an id":            {[]Message{{Folder: inbox, UID: 1, GUID: "c", Saved: 9}}, View{Deleted: []Message{{UID: 1, GUID: "g", Saved: 5}}}, nil, false},
+	} {
+		a := &View{Real: c.active, Inbox: inbox}
+		p := prepare(a, &c.other, nil, func(Message) bool { return false }, true)
+		steps := len(p.active)
+		p.deletions(a, &c.other, c.before)
+		if got := len(p.active) > steps; got != c.want || slices.Contains(p.gone, "Q1.mx") != c.want || len(p.gone) > 1 {
+			t.Errorf("%s: %q, gone %q", why, words(p.active), p.gone)
+		}
+	}
+}
