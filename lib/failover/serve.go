@@ -24,6 +24,7 @@ type server struct {
 	self   string
 	now    func() time.Time
 	run    func(context.Context, run.Cmd) (run.Result, error)
+	nodes  recent // by which the peer was admitted
 }
 
 func newServer(env *app.Env, o Options, c *configuration) *server {
@@ -112,6 +113,7 @@ func (s *server) admit(ctx context.Context, peer, verb string) error {
 		}
 		return err
 	}
+	s.nodes = recent{known, s.now()}
 	n := known.Snapshot.Node(peer)
 	switch {
 	case n == nil:

@@ -20,7 +20,6 @@ func (s *server) mergeServer(ctx context.Context, peer string) *merge.Server {
 		nodes := strings.Split(placement, "_")
 		return slices.Contains(nodes, peer) && slices.Contains(nodes, s.self)
 	}
-	states := &recent{read: func() (*source.Result, error) { return readNodes(ctx, s.config) }, now: s.now}
 	return &merge.Server{
 		Store: s.config.store(), State: s.config.failover.State, Peer: peer,
 		Has: func(address string) error {
@@ -36,7 +35,7 @@ func (s *server) mergeServer(ctx context.Context, peer string) *merge.Server {
 			if err != nil {
 				return err
 			}
-			return states.active(string(placement), peer, s.self)
+			return s.mayMerge(ctx, string(placement), peer)
 		},
 		All: func(use func(string) error) error {
 			return eachMailbox(maps, func(address, placement string) error {
@@ -49,33 +48,38 @@ func (s *server) mergeServer(ctx context.Context, peer string) *merge.Server {
 	}
 }
 
+// mayMerge is nil if the peer is the active node of a placement. One that was lost
+// and comes back takes itself for it until its directory has caught up; by then its
+// users have arranged their mail elsewhere, and that must not be undone.
+func (s *server) mayMerge(ctx context.Context, placement, peer string) error {
+	known, err := s.nodes.get(s.now(), func() (*source.Result, error) { return readNodes(ctx, s.config) })
+	if err != nil {
+		return err
+	}
+	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
+	if active := p.Active(known.Snapshot.StateOf); active != peer {
+		return diag.TryAgain.Errorf("%q is not the active node of placement %s, %s is, by the directory of %q", peer, placement, cmp.Or(active, "none"), s.self).
+			WithHint("one of the two directories is behind; rp-failover status shows which")
+	}
+	return nil
+}
+
 // recent is what the directory said of the nodes a moment ago.
 type recent struct {
-	read  func() (*source.Result, error)
-	now   func() time.Time
 	known *source.Result
 	at    time.Time
 }
 
-// active is nil if the peer is the active node of a placement. One that was lost
-// and comes back takes itself for it until its directory has caught up; by then its
-// users have arranged their mail elsewhere, and that must not be undone.
-func (r *recent) active(placement, peer, self string) error {
+func (r *recent) get(now time.Time, read func() (*source.Result, error)) (*source.Result, error) {
 	const moment = time.Second
-	if r.known == nil || r.now().Sub(r.at) >= moment {
-		var err error
-		if r.known, err = r.read(); err != nil {
-			r.known = nil
-			return err
+	if r.known == nil || now.Sub(r.at) >= moment {
+		known, err := read()
+		if err != nil {
+			return nil, err
 		}
-		r.at = r.now()
+		r.known, r.at = known, now
 	}
-	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
-	if active := p.Active(r.known.Snapshot.StateOf); active != peer {
-		return diag.TryAgain.Errorf("%q is not the active node of placement %s, %s is, by the directory of %q", peer, placement, cmp.Or(active, "none"), self).
-			WithHint("one of the two directories is behind; rp-failover status shows which")
-	}
-	return nil
+	return r.known, nil
 }
 
 func (s *server) answerMail(ctx context.Context, q asked) error {

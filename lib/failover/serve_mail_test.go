@@ -11,15 +11,11 @@ import (
 
 // Only the active node of a placement merges its mailboxes: one that came back
 // and does not know what happened meanwhile must not.
-func TestWhoMerges(t *testing.T) {
+func TestMayMerge(t *testing.T) {
 	m := newMachine(t)
 	w := &world{t: t, config: m.config}
 	now := noon
-	reads := 0
-	r := &recent{now: func() time.Time { return now }, read: func() (*source.Result, error) {
-		reads++
-		return readNodes(t.Context(), m.config)
-	}}
+	m.now = func() time.Time { return now }
 	for _, step := range []struct {
 		state directory.State
 		peer  string
@@ -30,21 +26,31 @@ func TestWhoMerges(t *testing.T) {
 	} {
 		w.set("n2", step.state, "ada", noon)
 		now = now.Add(time.Second)
-		err := r.active("n2_n3", step.peer, "n1")
+		err := m.mayMerge(t.Context(), "n2_n3", step.peer)
 		if (err == nil) != step.may || err != nil && diag.KindOf(err) != diag.TryAgain {
 			t.Errorf("n2 is %s: %s merges: %v", step.state, step.peer, err)
 		}
 	}
-	before := reads
-	now = now.Add(time.Second / 2)
-	if err := r.active("n2_n3", "n2", "n1"); err != nil || reads != before {
-		t.Errorf("%v; the directory was read %d times within a second", err, reads-before)
-	}
 	m.config.Directory.URLs = []string{"ldapi://%2Fno%2Fsuch"}
+	must(t, m.mayMerge(t.Context(), "n2_n3", "n2")) // as it was a moment ago
 	now = now.Add(time.Second)
 	for range 2 { // what was known is of no use any more
-		if err := r.active("n2_n3", "n2", "n1"); diag.KindOf(err) != diag.TryAgain {
+		if err := m.mayMerge(t.Context(), "n2_n3", "n2"); diag.KindOf(err) != diag.TryAgain {
 			t.Errorf("with the directory down: %v", err)
+		}
+	}
+}
+
+func TestRecent(t *testing.T) {
+	reads := 0
+	read := func() (*source.Result, error) {
+		reads++
+		return &source.Result{}, nil
+	}
+	var r recent
+	for i, want := range []int{1, 1, 2, 2} {
+		if _, err := r.get(noon.Add(time.Duration(i)*time.Second/2), read); err != nil || reads != want {
+			t.Errorf("half second %d: %d reads, %v", i, reads, err)
 		}
 	}
 }
