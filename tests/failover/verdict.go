@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"rplan/tests/imap"
 	"rplan/tests/judge"
 	"rplan/tests/lab"
 )
@@ -35,12 +36,12 @@ func (w *world) sides(standby func(lab.User) *lab.Node) map[string]judge.Sides {
 		var sides judge.Sides
 		at := w.present()[w.r.IntN(len(w.present()))]
 		w.eventually(func() (err error) {
-			sides.Active, err = read(func() (*lab.IMAP, error) { return w.Login(w.ctx, at, u.Address, lab.Password(u.Address)) })
+			sides.Active, err = read(func() (*imap.Session, error) { return w.Login(w.ctx, at, u.Address, lab.Password(u.Address)) })
 			return err
 		})
 		if n := standby(u); n != nil {
 			w.eventually(func() (err error) {
-				sides.Standby, err = read(func() (*lab.IMAP, error) { return n.IMAP(w.ctx, u.Address) })
+				sides.Standby, err = read(func() (*imap.Session, error) { return n.IMAP(w.ctx, u.Address) })
 				return err
 			})
 		}
@@ -49,7 +50,7 @@ func (w *world) sides(standby func(lab.User) *lab.Node) map[string]judge.Sides {
 	return all
 }
 
-func read(open func() (*lab.IMAP, error)) (judge.Box, error) {
+func read(open func() (*imap.Session, error)) (judge.Box, error) {
 	s, err := open()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rplan/tests/imap"
 	"rplan/tests/judge"
 	"rplan/tests/lab"
 )
@@ -34,13 +35,13 @@ func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Ra
 		l.Ledger.Count(func(c *judge.Counts) { c.Unreachable++ })
 		return
 	}
-	imap, err := l.lab.Login(whole, at, u.Address, lab.Password(u.Address))
+	login, err := l.lab.Login(whole, at, u.Address, lab.Password(u.Address))
 	if err != nil {
 		l.refused(err)
 		return
 	}
-	defer imap.Close()
-	s := &session{IMAP: imap, ledger: l.Ledger, user: u.Address, r: r}
+	defer login.Close()
+	s := &session{Session: login, ledger: l.Ledger, user: u.Address, r: r}
 	for range 2 + r.IntN(10) {
 		if ctx.Err() != nil {
 			return
@@ -57,9 +58,9 @@ func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Ra
 func (l *Life) refused(err error) {
 	l.Ledger.Count(func(c *judge.Counts) {
 		switch {
-		case errors.Is(err, lab.ErrRefused) && strings.Contains(err.Error(), "[UNAVAILABLE]"):
+		case errors.Is(err, imap.ErrRefused) && strings.Contains(err.Error(), "[UNAVAILABLE]"):
 			c.Unavailable++
-		case errors.Is(err, lab.ErrRefused):
+		case errors.Is(err, imap.ErrRefused):
 			c.Refused++
 		default:
 			c.Unreachable++
@@ -70,7 +71,7 @@ func (l *Life) refused(err error) {
 // session is one in which a user acts. Its methods fail when it is over; a
 // command that the server refuses is no failure, and changed nothing.
 type session struct {
-	*lab.IMAP
+	*imap.Session
 	ledger  *judge.Ledger
 	user    string
 	r       *rand.Rand
@@ -117,7 +118,7 @@ func (s *session) act() error {
 
 // event writes down what became of an act, unless it was refused.
 func (s *session) event(e judge.Event, confirmed bool, err error) error {
-	if !errors.Is(err, lab.ErrRefused) {
+	if !errors.Is(err, imap.ErrRefused) {
 		e.User, e.Maybe = s.user, err != nil || !confirmed
 		s.ledger.Write(e)
 	}
@@ -126,7 +127,7 @@ func (s *session) event(e judge.Event, confirmed bool, err error) error {
 
 // over is the error, if it ended the session; a command that is refused does not.
 func over(err error) error {
-	if errors.Is(err, lab.ErrRefused) {
+	if errors.Is(err, imap.ErrRefused) {
 		return nil
 	}
 	return err

@@ -56,9 +56,9 @@ func (s *scene) imap(node string, commands ...string) {
 	s.t.Helper()
 	session, err := login(node, s.user)
 	s.must(err)
-	defer session.close()
+	defer session.Close()
 	for _, c := range commands {
-		if _, err := session.say("%s", c); err != nil {
+		if _, err := session.Command("%s", c); err != nil {
 			s.t.Fatal(err)
 		}
 	}

@@ -202,7 +202,7 @@ func (s *scene) act(stop chan struct{}) (archived []string) {
 		s.t.Error(err)
 		return nil
 	}
-	defer session.close()
+	defer session.Close()
 	for n := 1000; ; n++ {
 		select {
 		case <-stop:
@@ -216,8 +216,8 @@ func (s *scene) act(stop chan struct{}) (archived []string) {
 		if err := deliver("n2", "10024", s.user, text(token)); err != nil {
 			s.t.Error(err)
 		}
-		_, _ = session.say("SELECT INBOX")
-		found, err := session.say("UID SEARCH SUBJECT %s", token)
+		_, _ = session.Command("SELECT INBOX")
+		found, err := session.Command("UID SEARCH SUBJECT %s", token)
 		uid := strings.TrimSpace(strings.TrimPrefix(strings.Join(found, ""), "* SEARCH"))
 		if err != nil || uid == "" || strings.Contains(uid, " ") {
 			s.t.Errorf("%s has the UIDs %q: %v", token, uid, err)
@@ -230,7 +230,7 @@ func (s *scene) act(stop chan struct{}) (archived []string) {
 			archived = append(archived, "Archive "+token+` \Seen`)
 		}
 		for _, c := range commands {
-			if _, err := session.say("%s", c); err != nil {
+			if _, err := session.Command("%s", c); err != nil {
 				s.t.Error(token, err)
 			}
 		}

@@ -8,9 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,11 +18,9 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/failover/merge"
+	"rplan/tests/namespaces"
 	"rplan/tests/need"
 )
-
-// inside is set in the process that has namespaces of its own.
-const inside = "RPLAN_MERGE_NAMESPACE"
 
 // TestMain runs the tests a second time, in namespaces: with the process that
 // is number 1 there every daemon ends. The same program is also what the nodes
@@ -37,27 +33,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 4 && os.Args[1] == "pass" {
 		os.Exit(killed(os.Args[2], os.Args[3], os.Args[4], os.Args[5:]))
 	}
-	if os.Getenv(inside) != "" || os.Geteuid() != 0 {
-		os.Exit(m.Run())
-	}
-	runtime.LockOSThread() // Pdeathsig is about the thread
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS,
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	if err := cmd.Start(); err != nil {
-		os.Exit(m.Run()) // every test skips
-	}
-	if err := cmd.Wait(); err != nil {
-		if cmd.ProcessState.ExitCode() < 0 {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		os.Exit(1)
-	}
-	os.Exit(0)
+	namespaces.Main(m.Run)
 }
 
 // collective needs what the tests need, and starts the Dovecots for the first that asks.
@@ -65,7 +41,7 @@ func collective(t *testing.T) {
 	t.Helper()
 	need.Root(t)
 	need.Program(t, "dovecot", "doveadm", "ip", "mount")
-	if os.Getenv(inside) == "" {
+	if !namespaces.Own() {
 		need.Netns(t)
 		t.Fatal("namespaces can be made, but the tests do not run in them")
 	}

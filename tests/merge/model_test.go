@@ -207,12 +207,12 @@ func (w *world) act(b *box) {
 	if err != nil {
 		w.fatal("login: %v", err)
 	}
-	defer s.close()
+	defer s.Close()
 	if w.rand.IntN(4) == 0 { // a sent message, which no Postfix delivers
 		l := w.newLetter(b, false)
-		_, _ = s.say(`CREATE "Sent"`)
+		_, _ = s.Command(`CREATE "Sent"`)
 		text := strings.ReplaceAll(l.text, "\n", "\r\n")
-		if _, err := s.say("APPEND \"Sent\" (\\Seen) {%d+}\r\n%s", len(text), text); err != nil {
+		if _, err := s.Command("APPEND \"Sent\" (\\Seen) {%d+}\r\n%s", len(text), text); err != nil {
 			w.fatal("append: %v", err)
 		}
 		l.flags[`\Seen`] = true
@@ -232,34 +232,34 @@ func (w *world) act(b *box) {
 		return // in a copy that the next pass adopts
 	}
 	m := here[at]
-	if _, err := s.say("SELECT %q", m.Mailbox); err != nil {
+	if _, err := s.Command("SELECT %q", m.Mailbox); err != nil {
 		w.fatal("%v", err)
 	}
 	to := folders[w.rand.IntN(len(folders))]
-	_, _ = s.say("CREATE %q", to)
+	_, _ = s.Command("CREATE %q", to)
 	switch w.rand.IntN(5) {
 	case 0, 1:
 		flag := []string{`\Seen`, `\Flagged`, `\Answered`, "$Label1"}[w.rand.IntN(4)]
-		_, err = s.say("UID STORE %s +FLAGS (%s)", m.UID, flag)
+		_, err = s.Command("UID STORE %s +FLAGS (%s)", m.UID, flag)
 		l.flags[flag] = true
 		w.say("%s: %s on %s at %s", b.user, flag, l.token, b.active)
 	case 2:
-		_, err = s.say("UID MOVE %s %q", m.UID, to)
+		_, err = s.Command("UID MOVE %s %q", m.UID, to)
 		delete(l.kept, m.Mailbox)
 		l.copied = l.copied || slices.ContainsFunc(here, func(o seen) bool { return o.Token == l.token && o != m })
 		w.say("%s: moved %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 	case 3:
 		if to != m.Mailbox {
-			_, err = s.say("UID COPY %s %q", m.UID, to)
+			_, err = s.Command("UID COPY %s %q", m.UID, to)
 			l.copied, l.kept[to] = true, false
 			w.say("%s: copied %s from %s to %s at %s", b.user, l.token, m.Mailbox, to, b.active)
 		}
 	case 4:
 		for _, m := range here { // every copy of it
 			if m.Token == l.token && err == nil {
-				if _, err = s.say("SELECT %q", m.Mailbox); err == nil {
-					if _, err = s.say("UID STORE %s +FLAGS (\\Deleted)", m.UID); err == nil {
-						_, err = s.say("UID EXPUNGE %s", m.UID)
+				if _, err = s.Command("SELECT %q", m.Mailbox); err == nil {
+					if _, err = s.Command("UID STORE %s +FLAGS (\\Deleted)", m.UID); err == nil {
+						_, err = s.Command("UID EXPUNGE %s", m.UID)
 					}
 				}
 			}

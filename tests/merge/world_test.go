@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"rplan/lib/failover/merge"
+	"rplan/tests/imap"
 )
 
 // formats are those of the users' mailboxes. A user's domain is the format.
@@ -198,68 +196,16 @@ func deliver(node, port, to, message string) error {
 	return err
 }
 
-// imap is a user's session with a node.
-type imap struct {
-	conn net.Conn
-	r    *bufio.Reader
-	tag  int
-}
-
-func login(node, user string) (*imap, error) {
+// login opens a user's session with a node.
+func login(node, user string) (*imap.Session, error) {
 	conn, err := net.Dial("tcp", net.JoinHostPort(address(node), "143"))
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	s := &imap{conn: conn, r: bufio.NewReader(conn)}
-	if _, err := s.r.ReadString('\n'); err != nil {
-		return nil, err
+	s, err := imap.New(conn)
+	if err == nil {
+		_, err = s.Command("LOGIN %s x", user)
 	}
-	_, err = s.say("LOGIN %s x", user)
 	return s, err
-}
-
-var literal = regexp.MustCompile(`\{(\d+)\}\r\n$`)
-
-// say sends a command and returns the untagged answers.
-func (s *imap) say(format string, args ...any) ([]string, error) {
-	s.tag++
-	tag := fmt.Sprintf("a%d ", s.tag)
-	if _, err := fmt.Fprintf(s.conn, tag+format+"\r\n", args...); err != nil {
-		return nil, err
-	}
-	var answers []string
-	for {
-		var b strings.Builder
-		for {
-			line, err := s.r.ReadString('\n')
-			if err != nil {
-				return answers, err
-			}
-			b.WriteString(line)
-			size := literal.FindStringSubmatch(line)
-			if size == nil {
-				break
-			}
-			n, _ := strconv.ParseInt(size[1], 10, 64)
-			if _, err := io.CopyN(&b, s.r, n); err != nil {
-				return answers, err
-			}
-		}
-		answer := b.String()
-		status, tagged := strings.CutPrefix(answer, tag)
-		switch {
-		case !tagged:
-			answers = append(answers, answer)
-		case strings.HasPrefix(status, "OK"):
-			return answers, nil
-		default:
-			return answers, fmt.Errorf("%s: %s", fmt.Sprintf(format, args...), strings.TrimSpace(status))
-		}
-	}
-}
-
-func (s *imap) close() {
-	_, _ = s.say("LOGOUT")
-	s.conn.Close()
 }

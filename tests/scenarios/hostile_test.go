@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"rplan/tests/imap"
 	"rplan/tests/lab"
 )
 
@@ -159,7 +160,7 @@ func TestHostileEntries(t *testing.T) {
 	stranger := l.From(lab.OtherAddress)
 	onEach(t, l.Nodes, func(n *lab.Node) error {
 		s, err := stranger.Login(ctx, n, "alice@"+lab.Domain, "mallory")
-		if errors.Is(err, lab.ErrRefused) {
+		if errors.Is(err, imap.ErrRefused) {
 			return nil
 		}
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"rplan/tests/imap"
 	"rplan/tests/lab"
 )
 
@@ -63,7 +64,7 @@ func TestLoginRefused(t *testing.T) {
 	}
 	all.Wait()
 	for i, err := range said {
-		if !errors.Is(err, lab.ErrRefused) || errors.Unwrap(err).Error() != errors.Unwrap(said[0]).Error() {
+		if !errors.Is(err, imap.ErrRefused) || errors.Unwrap(err).Error() != errors.Unwrap(said[0]).Error() {
 			t.Errorf("%+v at %s: %v", refused[i/len(l.Nodes)], l.Nodes[i%len(l.Nodes)].Name, err)
 		}
 	}
