@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"rplan/lib/app"
-	"rplan/lib/conf"
 	"rplan/lib/diag"
 	"rplan/lib/published"
 	"rplan/lib/run"
@@ -74,9 +73,7 @@ func (s *server) mapsDir() string { return s.config.mapsDir() }
 
 // mapsDir is where rp-genmaps publishes.
 func (c *configuration) mapsDir() string {
-	genmaps := map[string]any{"output": "/var/lib/rplan/maps"}
-	_ = conf.Load(c.path, map[string]any{"genmaps": &genmaps})
-	output, _ := genmaps["output"].(string)
+	output, _ := c.genmaps["output"].(string)
 	return output
 }
 

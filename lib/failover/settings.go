@@ -144,12 +144,13 @@ type configuration struct {
 	*source.Configuration
 	path     string
 	failover Settings
+	genmaps  map[string]any // of rp-genmaps, which checks it
 }
 
 func loadConfiguration(path string) (*configuration, error) {
-	c := &configuration{path: path, failover: Defaults()}
+	c := &configuration{path: path, failover: Defaults(), genmaps: map[string]any{"output": "/var/lib/rplan/maps"}}
 	var err error
-	if c.Configuration, err = source.Configure(path, map[string]any{"failover": &c.failover}); err != nil {
+	if c.Configuration, err = source.Configure(path, map[string]any{"failover": &c.failover, "genmaps": &c.genmaps}); err != nil {
 		return nil, err
 	}
 	source.Beside(path, c.failover.WriteURLs)
