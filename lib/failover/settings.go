@@ -144,15 +144,16 @@ type configuration struct {
 	*source.Configuration
 	path     string
 	failover Settings
-	genmaps  map[string]any // of rp-genmaps, which checks it
+	genmaps  map[string]any // of rp-genmaps
 }
 
 func loadConfiguration(path string) (*configuration, error) {
 	c := &configuration{path: path, failover: Defaults(), genmaps: map[string]any{"output": "/var/lib/rplan/maps"}}
 	var err error
-	if c.Configuration, err = source.Configure(path, map[string]any{"failover": &c.failover, "genmaps": &c.genmaps}); err != nil {
+	if c.Configuration, err = source.Configure(path, map[string]any{"failover": &c.failover}); err != nil {
 		return nil, err
 	}
+	_ = conf.Load(path, map[string]any{"genmaps": &c.genmaps}) // is not this program's to judge
 	source.Beside(path, c.failover.WriteURLs)
 	if err := c.failover.complete(); err != nil {
 		return nil, diag.Config.Errorf("%s: %w", path, err)

@@ -107,3 +107,17 @@ func TestSettingsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What is wrong in rp-genmaps's section is for it to say.
+func TestMapsDir(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "/var/lib/rplan/maps",
+		"[genmaps]\noutput = \"/srv/maps\"\n[genmaps.ssh]\ncommand = \"x\"\n":        "/srv/maps",
+		"[genmaps]\noutput = \"/srv/maps\"\nno-such-key = 1\n[genmaps.x.y]\nz = 2\n": "/srv/maps",
+	} {
+		c, _, err := load(t, minimal+text)
+		if err != nil || c.mapsDir() != want {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+}
