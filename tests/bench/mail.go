@@ -37,8 +37,20 @@ func mail(ctx context.Context, programs, disk string, runs, messages int, format
 
 const ours, theirs = "ours@" + lab.Domain, "theirs@" + lab.Domain
 
+// several is how many mailboxes a pass has changed in, where more than one is measured.
+const several = 5
+
+// users are those mailboxes, of which the first is the one by itself.
+func users(first string) []string {
+	all := []string{first}
+	for i := 2; i <= several; i++ {
+		all = append(all, strings.Replace(first, "@", fmt.Sprint(i, "@"), 1))
+	}
+	return all
+}
+
 func mailFormat(ctx context.Context, programs, disk string, runs, messages int, format string) error {
-	p, err := newPair(ctx, programs, disk, runs, []string{ours, theirs})
+	p, err := newPair(ctx, programs, disk, runs, append(users(ours), users(theirs)...))
 	if err != nil {
 		return err
 	}
@@ -51,23 +63,35 @@ func mailFormat(ctx context.Context, programs, disk string, runs, messages int, 
 	}
 	quick := []string{"rp-failover", "sync", "--mailbox", ours}
 	whole := []string{"rp-failover", "sync", "--all", "--mailbox", ours}
+	many, each := []string{"rp-failover", "sync", "--jobs", "1"}, []string{"/bin/sh", "-ec", ""}
+	for i := range several {
+		many = append(many, "--mailbox", users(ours)[i])
+		each[2] += strings.Join(p.bare(users(theirs)[i], true), " ") + "\n"
+	}
 	programsOf := []struct {
-		user string
-		argv []string
-		all  []time.Duration
-	}{{ours, quick, nil}, {theirs, p.bare(theirs, true), nil}, {ours, whole, nil}, {theirs, p.bare(theirs, false), nil}}
+		users []string
+		argv  []string
+		all   []time.Duration
+	}{
+		{[]string{ours}, quick, nil}, {[]string{theirs}, p.bare(theirs, true), nil}, {[]string{ours}, whole, nil},
+		{[]string{theirs}, p.bare(theirs, false), nil}, {users(ours), many, nil}, {users(theirs), each, nil},
+	}
 	for i := range p.runs + 1 { // the first opens the connections, and is not counted
 		for k := range programsOf {
 			it := &programsOf[k]
-			if err := p.deliver(it.user, newMails); err != nil {
-				return err
+			for _, user := range it.users {
+				if err := p.deliver(user, newMails); err != nil {
+					return err
+				}
 			}
 			took, _, err := p.timed(p.active(), it.argv...)
-			if err == nil {
-				err = p.settled(format, it.user, it.argv)
-			}
 			if err != nil {
 				return err
+			}
+			for _, user := range it.users {
+				if err := p.settled(format, user, it.argv); err != nil {
+					return err
+				}
 			}
 			if i > 0 {
 				it.all = append(it.all, took)
@@ -83,6 +107,7 @@ func mailFormat(ctx context.Context, programs, disk string, runs, messages int, 
 	}
 	row("a pass, against doveadm sync -f by the same kind of ssh", m[0], m[1])
 	row("  against one that opens a connection of its own", m[0], m[3])
+	row(fmt.Sprintf("a pass over %d such mailboxes, against as many doveadm sync", several), m[4], m[5])
 	row("a pass that compares all messages (--all)", m[2], m[1])
 	return nil
 }
@@ -112,19 +137,19 @@ func (p *pair) format(format string) error {
 	if format == "sdbox" {
 		return nil
 	}
-	const conf, users = "/etc/dovecot/dovecot.conf", "driver = passwd-file\n  args = username_format=%Lu /etc/dovecot/users-%{if;%{lport};==;10024;copies;mail}"
+	const conf, userdb = "/etc/dovecot/dovecot.conf", "driver = passwd-file\n  args = username_format=%Lu /etc/dovecot/users-%{if;%{lport};==;10024;copies;mail}"
 	for _, n := range p.lab.Nodes {
 		text, err := n.Read(conf)
 		if err != nil {
 			return err
 		}
-		changed := static.ReplaceAllLiteralString(text, users)
+		changed := static.ReplaceAllLiteralString(text, userdb)
 		if changed == text {
 			return fmt.Errorf("contrib/dovecot has no longer the line that is to be changed")
 		}
 		files := map[string]string{conf: changed}
 		for file, location := range map[string]string{"mail": format + ":~/mail", "copies": "sdbox:~/copies"} {
-			for _, user := range []string{ours, theirs} {
+			for _, user := range append(users(ours), users(theirs)...) {
 				local, domain, _ := strings.Cut(user, "@")
 				files["/etc/dovecot/users-"+file] += fmt.Sprintf("%s::vmail:vmail::/var/vmail/%s/%s::userdb_mail=%s\n", user, domain, local, location)
 			}
@@ -142,7 +167,7 @@ func (p *pair) format(format string) error {
 	return nil
 }
 
-// fill makes one mailbox, on both nodes, and a second that is a copy of it.
+// fill makes one mailbox, on both nodes, and others that are copies of it.
 func (p *pair) fill(messages int) error {
 	source := filepath.Join(p.disk, "source")
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -156,7 +181,11 @@ func (p *pair) fill(messages int) error {
 			return err
 		}
 	}
-	twin := "cd /var/vmail/" + lab.Domain + "; cp -a ours theirs"
+	twin := "cd /var/vmail/" + lab.Domain
+	for _, user := range append(users(ours)[1:], users(theirs)...) {
+		local, _, _ := strings.Cut(user, "@")
+		twin += "; cp -a ours " + local
+	}
 	for _, step := range []struct {
 		node *lab.Node
 		argv []string
@@ -172,7 +201,7 @@ func (p *pair) fill(messages int) error {
 			return err
 		}
 	}
-	for _, user := range []string{ours, theirs} {
+	for _, user := range append(users(ours), users(theirs)...) {
 		n, err := p.messages(p.standby(), user)
 		if err == nil && n != messages {
 			err = fmt.Errorf("%s has %d messages, not %d", user, n, messages)
