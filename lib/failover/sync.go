@@ -48,10 +48,12 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 	if o.Peer != "" && s.nodes.Node(o.Peer) == nil {
 		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
 	}
-	if !o.DryRun && s.whole() {
+	if !o.DryRun {
 		if err := os.MkdirAll(c.failover.State, 0o700); err != nil {
 			return diag.CantCreate.Errorf("making the state directory: %w", err)
 		}
+	}
+	if !o.DryRun && s.whole() {
 		name := "sync.lock"
 		if o.All { // takes hours, in which the others go on; no mailbox is merged by two at a time anyway
 			name = "sync-all.lock"
@@ -64,6 +66,11 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 			return err
 		}
 		defer held.Release()
+	}
+	if o.Lost && !o.DryRun {
+		if err := s.giveUp(s.nodes.Node(o.Peer)); err != nil {
+			return err
+		}
 	}
 	return s.run(ctx)
 }
@@ -201,10 +208,9 @@ func (s *syncer) target(placement string) *target {
 	if s.Peer != "" {
 		// A node that is out is merged with if somebody asks for it: as the last step of taking it out.
 		switch {
-		case !slices.Contains(t.others, s.Peer):
-		case s.Lost:
+		case s.Lost && slices.Contains(p.Nodes, s.Peer):
 			t.peers = []string{""}
-		default:
+		case !s.Lost && slices.Contains(t.others, s.Peer):
 			t.peers = []string{s.Peer}
 		}
 		return t
@@ -217,13 +223,29 @@ func (s *syncer) target(placement string) *target {
 		case directory.Returning:
 			t.peers = append(t.peers, name)
 		case directory.Out:
-			t.hold = t.hold || s.env.Now().Sub(n.Since).Abs() < lastMerge
+			t.hold = t.hold || s.env.Now().Sub(n.Since).Abs() < lastMerge && !s.givenUp(n)
 		}
 	}
 	if len(t.peers) == 0 {
 		t.peers = []string{""}
 	}
 	return t
+}
+
+// giveUp notes that a node is lost, so that no pass waits for what it has.
+func (s *syncer) giveUp(n *directory.Node) error {
+	_, err := atomicfile.WriteFile(s.lostPath(n.Name), []byte(n.Since.Format(time.RFC3339)+"\n"), 0o644)
+	return err
+}
+
+// givenUp says whether that was said of the node since it got its state.
+func (s *syncer) givenUp(n *directory.Node) bool {
+	text, err := os.ReadFile(s.lostPath(n.Name))
+	return err == nil && strings.TrimSpace(string(text)) == n.Since.Format(time.RFC3339)
+}
+
+func (s *syncer) lostPath(node string) string {
+	return filepath.Join(s.config.failover.State, "lost-"+node)
 }
 
 // eachMailbox walks through the table of mailboxes that rp-genmaps published.

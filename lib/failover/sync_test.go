@@ -14,29 +14,33 @@ import (
 // With whom the mailboxes of a placement are merged, by the states of its nodes.
 func TestTarget(t *testing.T) {
 	known := snapshot(t)
-	s := &syncer{env: &app.Env{Now: func() time.Time { return noon }}, self: "n2", nodes: known}
+	s := &syncer{env: &app.Env{Now: func() time.Time { return noon }}, self: "n2", nodes: known, config: &configuration{failover: Settings{State: t.TempDir()}}}
 	long := -lastMerge
 	for _, c := range []struct {
 		self, peer string
 		n2, n3     directory.State
 		since      time.Duration // of n3's state
 		want       string
+		lost       bool
 	}{
-		{"n2", "", directory.Up, directory.Up, 0, "[n3] hold=false"},
-		{"n3", "", directory.Up, directory.Up, 0, "[] hold=false"},
-		{"n2", "", directory.Up, directory.Draining, 0, "[n3] hold=false"},
-		{"n2", "", directory.Up, directory.Out, 0, "[] hold=true"},
-		{"n2", "", directory.Up, directory.Out, long / 2, "[] hold=true"},
-		{"n2", "", directory.Up, directory.Out, -long / 2, "[] hold=true"}, // its clock is ahead
-		{"n2", "", directory.Up, directory.Out, long, "[] hold=false"},
-		{"n2", "n3", directory.Up, directory.Out, 0, "[n3] hold=false"},
-		{"n2", "n1", directory.Up, directory.Up, 0, "[] hold=false"},
-		{"n2", "", directory.Up, directory.Returning, 0, "[n3] hold=false"},
-		{"n3", "", directory.Out, directory.Up, 0, "[] hold=false"},
-		{"n2", "", directory.Out, directory.Up, 0, "[] hold=false"},
-		{"n2", "", directory.Up, directory.Evicted, 0, "[] hold=false"},
+		{"n2", "", directory.Up, directory.Up, 0, `["n3"] hold=false`, false},
+		{"n3", "", directory.Up, directory.Up, 0, "[] hold=false", false},
+		{"n2", "", directory.Up, directory.Draining, 0, `["n3"] hold=false`, false},
+		{"n2", "", directory.Up, directory.Out, 0, `[""] hold=true`, false},
+		{"n2", "", directory.Up, directory.Out, long / 2, `[""] hold=true`, false},
+		{"n2", "", directory.Up, directory.Out, -long / 2, `[""] hold=true`, false}, // its clock is ahead
+		{"n2", "", directory.Up, directory.Out, long, `[""] hold=false`, false},
+		{"n2", "n3", directory.Up, directory.Out, 0, `["n3"] hold=false`, false},
+		{"n2", "n1", directory.Up, directory.Up, 0, "[] hold=false", false},
+		{"n2", "", directory.Up, directory.Returning, 0, `["n3"] hold=false`, false},
+		{"n3", "", directory.Out, directory.Up, 0, `[""] hold=false`, false},
+		{"n2", "", directory.Out, directory.Up, 0, "[] hold=false", false},
+		{"n2", "", directory.Up, directory.Evicted, 0, `[""] hold=false`, false},
+		{"n2", "n3", directory.Up, directory.Out, 0, `[""] hold=false`, true},
+		{"n2", "n3", directory.Up, directory.Evicted, 0, `[""] hold=false`, true},
+		{"n2", "n1", directory.Up, directory.Up, 0, "[] hold=false", true},
 	} {
-		s.self, s.Peer = c.self, c.peer
+		s.self, s.Peer, s.Lost = c.self, c.peer, c.lost
 		for name, state := range map[string]directory.State{"n2": c.n2, "n3": c.n3} {
 			n := known.Node(name)
 			n.State, n.Since = state, noon.Add(-time.Hour)
@@ -45,9 +49,25 @@ func TestTarget(t *testing.T) {
 			}
 		}
 		got := s.target("n2_n3")
-		if text := fmt.Sprintf("%s hold=%v", strings.Trim(fmt.Sprint(got.peers), " "), got.hold); text != c.want {
+		if text := fmt.Sprintf("%q hold=%v", got.peers, got.hold); text != c.want {
 			t.Errorf("%+v: %s", c, text)
 		}
+	}
+}
+
+// Who waits for what a node has, until somebody says that it is lost for good.
+func TestGiveUp(t *testing.T) {
+	s := &syncer{config: &configuration{failover: Settings{State: t.TempDir()}}}
+	n := &directory.Node{Name: "n3", Since: noon}
+	if s.givenUp(n) {
+		t.Error("nobody said so")
+	}
+	must(t, s.giveUp(n))
+	if !s.givenUp(n) {
+		t.Error("it was said")
+	}
+	if n.Since = noon.Add(time.Second); s.givenUp(n) {
+		t.Error("that was the time before")
 	}
 }
 

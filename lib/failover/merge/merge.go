@@ -33,6 +33,14 @@ type side interface {
 	do(context.Context, step) error
 }
 
+// otherSide is another node's, which has a record of its own for the day on
+// which it is the active one.
+type otherSide interface {
+	side
+	note(gone deletions, aside []string) error             // what it is to know of
+	deleted(ids []string) (at map[string]int64, err error) // which of these deliveries it knows to be deleted
+}
+
 // Task is a mailbox to merge.
 type Task struct {
 	Address string
@@ -52,9 +60,8 @@ type outcome struct {
 type merger struct {
 	task   Task
 	active side
-	other  side // nil without a peer
+	other  otherSide // nil without a peer
 	join   func(context.Context) error
-	tell   func(ids []string) error // the other side which deliveries are gone
 	record *record
 	both   bool // the other side too was used since they were last equal
 	save   func() error
@@ -132,10 +139,8 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
-		if extra, err := m.surplus(ctx, a); err != nil || len(extra) > 0 {
-			m.out.repaired += len(extra)
-			m.were = nil
-			return false, errors.Join(err, m.steps(ctx, "active", m.active, extra))
+		if done, err := m.surplus(ctx, a); done || err != nil {
+			return false, err
 		}
 		if err := m.apart(ctx, a, o); err != nil {
 			return false, err
@@ -145,32 +150,33 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
+		if err := m.forget(ctx, a, o); err != nil {
+			return false, err
+		}
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
-	for _, id := range p.gone {
-		m.record.Gone[id] = m.now().Unix()
-	}
-	if err := m.remember(p.aside); err != nil {
+	if err := m.remember(p.aside, p.gone, p.took); err != nil {
 		return false, err
 	}
 	m.out.repaired += p.doubles
-	if m.out.adopted += p.adopted; p.adopted > 0 {
-		m.record.Adopted = m.now().Unix()
-	}
+	m.out.adopted += p.adopted
 	if o != nil {
 		m.out.recovered += news(a, o)
 	}
-	if err := m.steps(ctx, "active", m.active, p.active); err != nil {
+	if err := m.steps(ctx, "active", m.active, p.active.steps); err != nil {
 		return false, err
 	}
 	if o == nil {
-		if p.empty() {
-			return true, m.finish(ctx, a, nil, before)
+		if err := m.forget(ctx, a, nil); err != nil || !p.empty() {
+			return false, err
 		}
-		return false, nil
+		return true, m.finish(ctx, a, nil, before)
 	}
-	if err := m.steps(ctx, "standby", m.other, p.other); err != nil {
+	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
+		return false, err
+	}
+	if err := m.forget(ctx, a, o); err != nil {
 		return false, err
 	}
 	err = m.sync(ctx, before)
@@ -183,59 +189,91 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// remember notes what is going to be set aside, on disk too: a pass that is
+// remember notes what is going to be done, on both nodes' disks: a pass that is
 // killed after it must not let that be taken for what the user did.
-func (m *merger) remember(ids map[string]bool) error {
-	if len(ids) == 0 {
+func (m *merger) remember(aside map[string]bool, gone []string, took []Message) error {
+	if len(aside)+len(took) == 0 {
 		return nil
 	}
-	for id := range ids {
+	now := m.now().Unix()
+	for id := range aside {
 		m.aside[id] = true
-		m.record.Aside[id] = m.now().Unix()
+		m.record.Aside[id] = now
+	}
+	deleted := deletions{}
+	for _, id := range gone {
+		deleted[id] = deletion{now, now}
+	}
+	maps.Copy(m.record.Gone, deleted)
+	for _, c := range took {
+		if c.ID != "" {
+			m.record.Took[c.ID] = adoption{c.GUID, now}
+		}
+	}
+	if m.other != nil {
+		if err := m.other.note(deleted, slices.Sorted(maps.Keys(aside))); err != nil {
+			return err
+		}
 	}
 	return m.save()
 }
 
-// look lists both sides and decides what to do. Before a copy is adopted it looks
-// twice: a message that its user moved while the list was made was in neither folder.
+// look lists both sides and decides what to do. Before a copy is adopted, or a
+// message taken for deleted because it vanished, it looks twice: one that its user
+// moved while the list was made was in neither folder.
 func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
-	for range 2 {
-		missed := p
+	var missed *plan
+	var missing map[string]bool
+	for look := range 2 {
 		if a, o, err = m.views(ctx); err != nil {
 			return nil, nil, nil, err
 		}
-		m.mourn(a, o)
+		vanished := m.vanished(a, o)
+		if look > 0 {
+			maps.DeleteFunc(vanished, func(id string, _ bool) bool { return !missing[id] })
+			m.mourn(vanished)
+		}
 		if p, err = m.plan(ctx, a, o); err != nil {
 			return nil, nil, nil, err
 		}
 		if missed != nil {
-			p.active, p.other = onlyMissed(p.active, missed.active), onlyMissed(p.other, missed.other)
+			p.onlyMissed(missed)
 		}
-		if p.adopted == 0 {
+		if p.adopted+len(vanished) == 0 {
 			break
 		}
+		missed, missing = p, vanished
 	}
 	return a, o, p, nil
 }
 
-// late says whether a copy's twin will not come to the active side any more:
-// the copy is old, or this pass set it aside.
+// late says whether a copy's twin will not come any more: the copy is old, or this
+// pass set it aside.
 func (m *merger) late(c Message) bool {
 	return m.aside[c.ID] || m.now().Sub(time.Unix(c.Saved, 0)) > grace
 }
 
-// mourn notes what was in a folder when this pass began and is in none any
-// more, although it was not set aside: the other side knew that the user had
-// deleted it. A copy of it must not become a message.
-func (m *merger) mourn(a, o *View) {
+// vanished are the deliveries that were in a folder when this pass began and are
+// in none any more, although they were not set aside.
+func (m *merger) vanished(a, o *View) map[string]bool {
 	there := ids(a.Real)
 	if o != nil {
 		maps.Copy(there, ids(o.Real))
 	}
+	all := map[string]bool{}
 	for id := range m.seen {
-		if !there[id] && !m.aside[id] && m.record.Gone[id] == 0 {
-			m.record.Gone[id] = m.now().Unix()
+		if !there[id] && !m.aside[id] && !m.record.Gone.has(id) {
+			all[id] = true
 		}
+	}
+	return all
+}
+
+// mourn notes that they are deleted, as the other side knew: a copy must not
+// become a message.
+func (m *merger) mourn(vanished map[string]bool) {
+	for id := range vanished {
+		m.record.Gone[id] = deletion{m.now().Unix(), m.now().Unix()}
 	}
 }
 
@@ -256,13 +294,25 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 	return err
 }
 
-// surplus is what doveadm sync left in two folders of what both sides had moved.
-func (m *merger) surplus(ctx context.Context, a *View) ([]step, error) {
+// surplus takes away what doveadm sync left in two folders of what both sides had moved.
+func (m *merger) surplus(ctx context.Context, a *View) (done bool, err error) {
 	if len(m.were) == 0 {
-		return nil, nil
+		return false, nil
 	}
 	folders, err := m.active.folders(ctx)
-	return surplus(a, m.were, folders), err
+	if err != nil {
+		return false, err
+	}
+	steps, aside := surplus(a, m.were, folders)
+	if len(steps) == 0 {
+		return false, nil
+	}
+	m.out.repaired += len(steps)
+	m.were = nil
+	if err := m.remember(aside, nil, nil); err != nil {
+		return false, err
+	}
+	return true, m.steps(ctx, "active", m.active, steps)
 }
 
 // keep gives new GUIDs to folders with messages that the other side has
@@ -302,8 +352,7 @@ func news(a, o *View) (n int) {
 	return n
 }
 
-// views lists both sides at once, and takes note of what was deleted on the
-// active one: first on disk, then the messages go.
+// views lists both sides at once, and takes note of what was deleted on them.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	var failed error
 	done := make(chan struct{})
@@ -319,13 +368,16 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, nil, err
 	}
-	note(m.record.Gone, m.record.Aside, a, m.now())
-	maps.Copy(m.seen, ids(a.Real))
-	if o != nil {
-		inherit(m.record.Gone, a, o, m.now())
-		maps.Copy(m.seen, ids(o.Real))
+	here := ids(a.Real)
+	note(m.record.Gone, m.record.Aside, a, here, m.now())
+	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
+	maps.Copy(m.seen, here)
+	if o != nil { // which was the active one, or took itself for it
+		elsewhere := ids(slices.Concat(a.Real, o.Real))
+		note(m.record.Gone, m.record.Aside, o, elsewhere, m.now())
+		maps.Copy(m.seen, elsewhere)
 	}
-	return a, o, m.forget(ctx, a, o)
+	return a, o, nil
 }
 
 // share tells the other side what was deleted of all that it has, or may still get
@@ -335,15 +387,14 @@ func (m *merger) share(o *View) error {
 		return nil
 	}
 	has := ids(slices.Concat(o.Real, o.Copies))
-	var news []string
-	for id, at := range m.record.Gone {
-		if !m.told[id] && (has[id] || at >= m.record.Peers[m.task.Peer].At) {
-			news = append(news, id)
+	news := deletions{}
+	for id, d := range m.record.Gone {
+		if !m.told[id] && (has[id] || d.Noted >= m.record.Peers[m.task.Peer].At) {
+			news[id] = d
 			m.told[id] = true
 		}
 	}
-	slices.Sort(news)
-	return m.tell(news)
+	return m.other.note(news, nil)
 }
 
 // forget expunges the deleted messages, of which the ids are noted.

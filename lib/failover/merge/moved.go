@@ -56,8 +56,8 @@ func apart(active, other *View) map[string]moved {
 // surplus removes what is in both folders now, as both sides had moved it: the
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
 // folders are the active side's by name, as were has them.
-func surplus(active *View, were map[string]moved, folders map[string]string) []step {
-	var steps []step
+func surplus(active *View, were map[string]moved, folders map[string]string) (steps []step, set map[string]bool) {
+	set = map[string]bool{}
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
 		here, there := folders[was.here], folders[was.there]
@@ -74,11 +74,13 @@ func surplus(active *View, were map[string]moved, folders map[string]string) []s
 		do := aside
 		if extra.ID == "" {
 			do = drop
+		} else {
+			set[extra.ID] = true
 		}
 		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
 		steps = append(steps, step{Op: do, Folder: extra.Folder, UIDs: []uint32{extra.UID}})
 	}
-	return gather(steps)
+	return gather(steps), set
 }
 
 func byGUID(messages []Message) map[string][]Message {

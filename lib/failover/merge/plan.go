@@ -37,56 +37,79 @@ const grace = 15 * time.Minute
 
 // plan is what has to be done on both sides before doveadm sync.
 type plan struct {
-	active, other []step
-	doubles       int // deliveries that were in a folder twice, or in folders of both sides as two messages
-	adopted       int // copies that become messages
-
-	aside       map[string]bool // delivery ids of what is set aside
-	gone        []string        // and those of it that the user deleted on the other side
-	here, there map[place]bool  // where that lies on the active and the other side
+	active, other half
+	doubles       int             // deliveries that were in a folder twice, or in folders of both sides as two messages
+	adopted       int             // copies that become messages
+	aside         map[string]bool // delivery ids of what is set aside
+	gone          []string        // and those of it that the user deleted on the other side
+	took          []Message       // copies that become messages on the active side
 }
 
-func (p *plan) empty() bool { return len(p.active)+len(p.other) == 0 }
+// half is what has to be done on one side.
+type half struct {
+	steps []step
+	set   map[place]bool // where what is set aside lies
+}
+
+// circumstances are what else a plan depends on.
+type circumstances struct {
+	late  func(Message) bool // whether a copy has waited long enough for its twin
+	both  bool               // the other side too was used since both were equal
+	stuck bool               // the last pass over this mailbox failed
+	hold  bool               // copies stay copies
+}
+
+func newPlan() *plan {
+	return &plan{active: half{set: map[place]bool{}}, other: half{set: map[place]bool{}}, aside: map[string]bool{}}
+}
+
+func (p *plan) empty() bool { return len(p.active.steps)+len(p.other.steps) == 0 }
 
 // prepare makes the sides such that doveadm sync joins them without a double.
-// gone are the delivery ids that the user deleted on the active side. other is
+// gone are the deliveries that the user deleted on the active side. other is
 // nil where the active side is all there is.
 //
 // doveadm sync carries the removal of a message over to the other side, which
 // knows it by its GUID. So only those messages are set aside whose GUID the other
-// side does not have; see rivals.go.
+// side does not have, or of which another instance is on the same side; see rivals.go.
 //
 // Where both sides were used since they were last equal, the messages that lie
 // in other folders on the other side have their flags united too: doveadm sync
-// unites them only within a folder. late says whether a copy of the other side
-// has waited long enough for its twin.
-func prepare(active, other *View, gone map[string]int64, late func(Message) bool, both bool) *plan {
-	p := &plan{aside: map[string]bool{}, here: map[place]bool{}, there: map[place]bool{}}
+// unites them only within a folder.
+func prepare(active, other *View, gone deletions, c circumstances) *plan {
+	p := newPlan()
 	if other == nil {
 		other = &View{}
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	p.rivals(a, o, active.Inbox, other.Inbox, gone)
-	p.twins(a, active.Inbox)
-	p.splitHere(filter(a.doubles(o.guids), func(d double) bool { return !p.here[d.kept.place()] && !p.here[d.extra.place()] }))
-	p.splitThere(filter(o.doubles(a.guids), func(d double) bool {
-		return !p.there[d.kept.place()] && !p.there[d.extra.place()] && !a.guids[d.extra.GUID]
-	}))
-	if both {
+	p.rivals(a, o, active.Inbox, other, gone)
+	p.twins(a, o, active.Inbox)
+	p.split(&p.active, a.doubles(o.guids))
+	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
+	if c.both {
 		here, there := byGUID(active.Real), byGUID(other.Real)
-		p.active = append(p.active, carry(there, here)...)
-		p.other = append(p.other, carry(here, there)...)
+		p.active.add(carry(there, here)...)
+		p.other.add(carry(here, there)...)
 	}
-	// What is in a folder of either side comes to the other by doveadm sync.
-	nowhere := func(m Message) bool { return len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && gone[m.ID] == 0 }
-	p.active = append(p.active, p.adopt(active.Copies, nowhere)...)
-	p.other = append(p.other, p.adopt(other.Copies, func(m Message) bool { return late(m) && nowhere(m) })...)
-	p.active, p.other = gather(p.active), gather(p.other)
+	p.adopt(&p.active, active.Copies, func(m Message) bool {
+		// What is in a folder of the other side comes by doveadm sync, if that works.
+		return !c.hold && len(a.byID[m.ID]) == 0 && !gone.has(m.ID) && (len(o.byID[m.ID]) == 0 || c.stuck || c.late(m))
+	})
+	p.adopt(&p.other, other.Copies, func(m Message) bool {
+		return !c.hold && c.late(m) && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && !gone.has(m.ID)
+	})
+	p.gather()
 	return p
 }
 
+func (h *half) add(steps ...step) { h.steps = append(h.steps, steps...) }
+
+func (p *plan) gather() {
+	p.active.steps, p.other.steps = gather(p.active.steps), gather(p.other.steps)
+}
+
 // adopt takes the copies that are wanted, of each delivery one.
-func (p *plan) adopt(copies []Message, wanted func(Message) bool) []step {
+func (p *plan) adopt(h *half, copies []Message, wanted func(Message) bool) {
 	taken := map[string]bool{}
 	var list []Message
 	for _, m := range copies {
@@ -96,87 +119,78 @@ func (p *plan) adopt(copies []Message, wanted func(Message) bool) []step {
 		}
 	}
 	p.adopted += len(list)
-	return bySteps(adopt, list)
+	if h == &p.active {
+		p.took = list
+	}
+	h.add(bySteps(adopt, list)...)
 }
 
 func filter[T any](all []T, wanted func(T) bool) []T {
-	return slices.DeleteFunc(all, func(t T) bool { return !wanted(t) })
+	return slices.DeleteFunc(slices.Clone(all), func(t T) bool { return !wanted(t) })
 }
 
-// onlyMissed leaves of the copies to adopt those that an earlier list asked for
+// onlyMissed leaves of the copies to adopt those that an earlier plan asked for
 // too: each list may have missed another message that its user moved just then.
-func onlyMissed(steps, earlier []step) []step {
+func (p *plan) onlyMissed(earlier *plan) {
+	p.adopted = p.active.onlyMissed(earlier.active.steps) + p.other.onlyMissed(earlier.other.steps)
+}
+
+func (h *half) onlyMissed(earlier []step) (adopted int) {
 	missed := map[uint32]bool{}
 	for _, s := range earlier {
 		for _, uid := range s.UIDs {
 			missed[uid] = missed[uid] || s.Op == adopt
 		}
 	}
-	for i := range steps {
-		if steps[i].Op == adopt {
-			steps[i].UIDs = slices.DeleteFunc(steps[i].UIDs, func(uid uint32) bool { return !missed[uid] })
+	for i := range h.steps {
+		if s := &h.steps[i]; s.Op == adopt {
+			s.UIDs = filter(s.UIDs, func(uid uint32) bool { return missed[uid] })
+			adopted += len(s.UIDs)
 		}
 	}
-	return slices.DeleteFunc(steps, func(s step) bool { return len(s.UIDs) == 0 })
+	h.steps = filter(h.steps, func(s step) bool { return len(s.UIDs) > 0 })
+	return adopted
 }
 
-// splitHere and splitThere are for deliveries that are in one folder twice.
-func (p *plan) splitHere(doubles []double) {
+// split is for deliveries that are in one folder twice.
+func (p *plan) split(h *half, doubles []double) {
 	for _, d := range doubles {
-		p.unite(&p.active, []Message{d.kept}, d.extra)
-		p.asideHere(d.extra)
+		if !h.set[d.kept.place()] && !h.set[d.extra.place()] {
+			p.setAside(h, []Message{d.kept}, d.extra)
+		}
 	}
 }
 
-func (p *plan) splitThere(doubles []double) {
-	for _, d := range doubles {
-		p.unite(&p.other, []Message{d.kept}, d.extra)
-		p.asideThere(d.extra)
-	}
-}
-
-// unite gives what stays the flags of messages that go.
-func (p *plan) unite(steps *[]step, stay []Message, leave ...Message) {
+// setAside sets messages of a side aside, and gives those that stay there their flags.
+func (p *plan) setAside(h *half, stay []Message, leave ...Message) {
 	for _, m := range leave {
-		*steps = append(*steps, unite(stay, m.Flags)...)
-		p.doubles++
+		h.add(unite(stay, m.Flags)...)
+		h.set[m.place()], p.aside[m.ID] = true, true
+		if stay != nil {
+			p.doubles++
+		}
 	}
-}
-
-// asideHere and asideThere set messages of the active and of the other side aside.
-func (p *plan) asideHere(messages ...Message) {
-	p.active = p.setAside(p.active, p.here, messages)
-}
-
-func (p *plan) asideThere(messages ...Message) {
-	p.other = p.setAside(p.other, p.there, messages)
-}
-
-func (p *plan) setAside(steps []step, set map[place]bool, messages []Message) []step {
-	for _, m := range messages {
-		set[m.place()], p.aside[m.ID] = true, true
-	}
-	return append(steps, bySteps(aside, messages)...)
+	h.add(bySteps(aside, leave)...)
 }
 
 // cleanup is what can go from the copies of a side whose folders are equal to
 // the active side's.
-func cleanup(v *View, gone map[string]int64) []step {
+func cleanup(v *View, gone deletions) []step {
 	there := ids(v.Real)
 	var done []Message
 	for _, m := range v.Copies {
-		if m.ID != "" && (there[m.ID] || gone[m.ID] != 0) {
+		if m.ID != "" && (there[m.ID] || gone.has(m.ID)) {
 			done = append(done, m)
 		}
 	}
 	return bySteps(purge, done)
 }
 
-// note adds what was deleted to gone, and drops what is back: a message that
-// was moved and not deleted, or that the user has again. Nor is a message
-// deleted that came twice, if the user deleted one of the two and the other was
-// set aside only then: ours are the ids of what was. Other copies may come late.
-func note(gone, ours map[string]int64, v *View, now time.Time) {
+// note adds what its user deleted on one side to gone, but for what is elsewhere:
+// a message that was moved and not deleted. Nor is a message deleted that came
+// twice, if the user deleted one of the two and the other was set aside only
+// then: ours are the ids of what was. Other copies may come late.
+func note(gone deletions, ours map[string]int64, v *View, elsewhere map[string]bool, now time.Time) {
 	aside := map[string]int64{}
 	for _, m := range v.Copies {
 		if ours[m.ID] != 0 {
@@ -184,22 +198,8 @@ func note(gone, ours map[string]int64, v *View, now time.Time) {
 		}
 	}
 	for _, m := range v.Deleted {
-		if m.ID != "" && gone[m.ID] == 0 && aside[m.ID] <= m.Saved {
-			gone[m.ID] = now.Unix()
-		}
-	}
-	for _, m := range v.Real {
-		delete(gone, m.ID)
-	}
-}
-
-// inherit is note for what was deleted on the other side, when that was the
-// active one or took itself for it. What is in a folder of either side was not deleted by now.
-func inherit(gone map[string]int64, active, other *View, now time.Time) {
-	there, here := ids(other.Real), ids(active.Real)
-	for _, m := range other.Deleted {
-		if m.ID != "" && gone[m.ID] == 0 && !there[m.ID] && !here[m.ID] {
-			gone[m.ID] = now.Unix()
+		if at, two := aside[m.ID]; m.ID != "" && !gone.has(m.ID) && !elsewhere[m.ID] && (!two || at < m.Saved) {
+			gone[m.ID] = deletion{m.Saved, now.Unix()}
 		}
 	}
 }
@@ -237,15 +237,20 @@ func (x *index) shares(id string, others map[string]bool) bool {
 type double struct{ kept, extra Message }
 
 // doubles finds them. Kept is what the user has not marked for removal, then
-// what the other side has too, then the lowest UID, which a mail program saw first.
+// what they copied to another folder too, then what the other side has, then the
+// lowest UID, which a mail program saw first.
 func (x *index) doubles(others map[string]bool) []double {
 	var found []double
 	for _, messages := range x.byID {
 		if len(messages) < 2 {
 			continue
 		}
+		copied := func(m Message) bool {
+			return slices.ContainsFunc(messages, func(o Message) bool { return o.GUID == m.GUID && o.Folder != m.Folder })
+		}
 		sorted := slices.SortedFunc(slices.Values(messages), func(a, b Message) int {
-			return cmp.Or(strings.Compare(a.Folder, b.Folder), compareBool(a.marked(), b.marked()), compareBool(others[b.GUID], others[a.GUID]), cmp.Compare(a.UID, b.UID))
+			return cmp.Or(strings.Compare(a.Folder, b.Folder), compareBool(a.marked(), b.marked()), compareBool(copied(b), copied(a)),
+				compareBool(others[b.GUID], others[a.GUID]), cmp.Compare(a.UID, b.UID))
 		})
 		kept := sorted[0]
 		for _, m := range sorted[1:] {

@@ -115,14 +115,15 @@ func TestPrepare(t *testing.T) {
 			if c.alone {
 				other = nil
 			}
-			p := prepare(&c.active, other, map[string]int64{c.gone: 1}, m.late, c.both)
-			if c.gone == "" {
-				p = prepare(&c.active, other, nil, m.late, c.both)
+			gone := deletions{}
+			if c.gone != "" {
+				gone[c.gone] = deletion{1, 1}
 			}
-			if here, there := words(p.active), words(p.other); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) {
+			p := prepare(&c.active, other, gone, circumstances{late: m.late, both: c.both})
+			if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) {
 				t.Errorf("active side %q, want %q; other side %q, want %q", here, c.here, there, c.there)
 			}
-			for _, s := range slices.Concat(p.active, p.other) {
+			for _, s := range slices.Concat(p.active.steps, p.other.steps) {
 				if err := s.check(); err != nil {
 					t.Errorf("a step that no node takes: %v", err)
 				}
@@ -142,7 +143,7 @@ func TestLate(t *testing.T) {
 func TestCleanup(t *testing.T) {
 	v := &View{Real: []Message{real(inbox, 1, "g", "Q1.mx"), real(inbox, 2, "h", "")},
 		Copies: []Message{blind(1, "Q1.mx", 0), blind(2, "Q2.mx", 0), blind(3, "", 0), blind(4, "Q4.mx", 0)}}
-	if got := words(cleanup(v, map[string]int64{"Q4.mx": 1, "": 1})); !slices.Equal(got, []string{"purge 1,4"}) {
+	if got := words(cleanup(v, deletions{"Q4.mx": {1, 1}, "": {1, 1}})); !slices.Equal(got, []string{"purge 1,4"}) {
 		t.Errorf("%q: only what is in a folder or was deleted may go", got)
 	}
 }
@@ -157,19 +158,23 @@ func TestNote(t *testing.T) {
 		"deleted":                       {View{Deleted: []Message{at("Q1.mx", 5)}}, true},
 		"moved, or stored again":        {View{Deleted: []Message{at("Q1.mx", 5)}, Real: []Message{real(inbox, 1, "g", "Q1.mx")}}, false},
 		"one of two, then we the other": {View{Deleted: []Message{at("Q1.mx", 5)}, Copies: []Message{at("Q1.mx", 6)}}, false},
+		"both in one second":            {View{Deleted: []Message{at("Q1.mx", 5)}, Copies: []Message{at("Q1.mx", 5)}}, false},
 		"we one of two, then the other": {View{Deleted: []Message{at("Q1.mx", 5)}, Copies: []Message{at("Q1.mx", 4)}}, true},
 		"without id":                    {View{Deleted: []Message{at("", 5)}}, false},
 	} {
-		gone := map[string]int64{}
-		note(gone, map[string]int64{"Q1.mx": 1}, &c.v, now)
+		gone := deletions{}
+		note(gone, map[string]int64{"Q1.mx": 1}, &c.v, ids(c.v.Real), now)
 		if (len(gone) > 0) != c.gone {
 			t.Errorf("%s: %v", why, gone)
 		}
 	}
-	gone := map[string]int64{"Q1.mx": 7}
-	note(gone, nil, &View{Deleted: []Message{at("Q1.mx", 5)}}, now)
-	if gone["Q1.mx"] != 7 {
+	gone := deletions{"Q1.mx": {7, 8}}
+	note(gone, nil, &View{Deleted: []Message{at("Q1.mx", 9), at("Q2.mx", 6)}}, nil, now)
+	if gone["Q1.mx"] != (deletion{7, 8}) {
 		t.Error("a deletion got younger, and would be remembered for ever")
+	}
+	if gone["Q2.mx"] != (deletion{6, now.Unix()}) {
+		t.Errorf("%+v: want when the user did it, and when it was noted", gone["Q2.mx"])
 	}
 }
 
@@ -231,10 +236,12 @@ func TestFolders(t *testing.T) {
 // TestOnlyMissed: a copy is adopted if two lists in a row had its message nowhere.
 func TestOnlyMissed(t *testing.T) {
 	steps := []step{{Op: aside, Folder: inbox, UIDs: []uint32{5}}, {Op: adopt, UIDs: []uint32{1, 2, 3}}}
-	if got := words(onlyMissed(steps, []step{{Op: purge, UIDs: []uint32{3}}, {Op: adopt, UIDs: []uint32{2, 4}}})); !slices.Equal(got, []string{"aside INBOX 5", "adopt 2"}) {
-		t.Errorf("%q", got)
-	}
-	if got := onlyMissed([]step{{Op: adopt, UIDs: []uint32{1}}}, nil); len(got) > 0 {
-		t.Errorf("%q", words(got))
+	p := newPlan()
+	p.active.steps, p.other.steps = steps, []step{{Op: adopt, UIDs: []uint32{1}}}
+	earlier := newPlan()
+	earlier.active.steps = []step{{Op: purge, UIDs: []uint32{3}}, {Op: adopt, UIDs: []uint32{2, 4}}}
+	p.onlyMissed(earlier)
+	if got := words(p.active.steps); !slices.Equal(got, []string{"aside INBOX 5", "adopt 2"}) || len(p.other.steps) > 0 || p.adopted != 1 {
+		t.Errorf("%q; %q on the other side; %d adopted", got, words(p.other.steps), p.adopted)
 	}
 }

@@ -17,13 +17,40 @@ import (
 // record is what one pass leaves for the next, a file for each mailbox. To lose
 // it costs a full comparison and the memory of what was deleted, no message.
 type record struct {
-	Local   string                `json:"local,omitempty"`   // digest of this side when it was last looked at alone
-	Since   int64                 `json:"since,omitempty"`   // the oldest change that is not merged; 0 if there is none
-	Why     string                `json:"why,omitempty"`     // it could not be
-	Adopted int64                 `json:"adopted,omitempty"` // when a copy last became a message; its twin may still come
-	Peers   map[string]peerRecord `json:"peers,omitempty"`   // by node
-	Gone    map[string]int64      `json:"gone,omitempty"`    // delivery ids that the user deleted, and when
-	Aside   map[string]int64      `json:"aside,omitempty"`   // delivery ids of what a merge set aside, and when
+	Local string                `json:"local,omitempty"` // digest of this side when it was last looked at alone
+	Since int64                 `json:"since,omitempty"` // the oldest change that is not merged; 0 if there is none
+	Why   string                `json:"why,omitempty"`   // it could not be
+	Peers map[string]peerRecord `json:"peers,omitempty"` // by node
+	Gone  deletions             `json:"gone,omitempty"`
+	Aside map[string]int64      `json:"aside,omitempty"` // what a merge set aside, by delivery id, and when
+	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
+}
+
+// deletions are what users deleted, by delivery id.
+type deletions map[string]deletion
+
+// deletion is when a user deleted a message, and when this node took note of it,
+// in seconds since 1970.
+type deletion struct {
+	At    int64 `json:"at"`
+	Noted int64 `json:"noted"`
+}
+
+func (d deletions) has(id string) bool {
+	_, ok := d[id]
+	return ok
+}
+
+// adoption is a copy that became a message, and when.
+type adoption struct {
+	GUID string `json:"guid"`
+	At   int64  `json:"at"`
+}
+
+// is says whether a message in the inbox is that one, and has been there since.
+func (a adoption) is(m Message) bool {
+	const slowly = 10 // seconds that the step may have taken
+	return m.GUID == a.GUID && m.Saved <= a.At+slowly
 }
 
 // peerRecord is where the mailbox stands with another node.
@@ -55,7 +82,10 @@ func loadRecord(state, address string) (*record, error) {
 		r.Peers = map[string]peerRecord{}
 	}
 	if r.Gone == nil {
-		r.Gone = map[string]int64{}
+		r.Gone = deletions{}
+	}
+	if r.Took == nil {
+		r.Took = map[string]adoption{}
 	}
 	if r.Aside == nil {
 		r.Aside = map[string]int64{}
@@ -81,19 +111,27 @@ func (r *record) save(state, address string) error {
 // (maximal_queue_lifetime in postconf(5)).
 const remembered = 6 * 24 * time.Hour
 
-// prune drops deletions that no node can have a message of any more: others are
-// the other nodes of the mailbox's placement.
+// prune drops what no node can have a message of any more that does not know it:
+// others are the other nodes of the mailbox's placement.
 func (r *record) prune(others []string, now time.Time) {
-	for id, deleted := range r.Gone {
-		known := now.Unix()-deleted > int64(remembered/time.Second)
+	over := func(since int64) bool {
+		known := now.Unix()-since > int64(remembered/time.Second)
 		for _, node := range others {
-			known = known && r.Peers[node].At > deleted
+			known = known && r.Peers[node].At > since
 		}
-		if known {
-			delete(r.Gone, id)
-		}
+		return known
 	}
-	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return now.Unix()-at > int64(remembered/time.Second) })
+	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return over(d.Noted) })
+	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return over(at) })
+	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return over(a.At) })
+}
+
+// adopted is when a copy last became a message.
+func (r *record) adopted() (last int64) {
+	for _, a := range r.Took {
+		last = max(last, a.At)
+	}
+	return last
 }
 
 // need is how much a mailbox asks for.
@@ -136,7 +174,7 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return full
 	case peer.Local == here.Real:
 		return nothing
-	case now.Unix()-r.Adopted < int64(remembered/time.Second):
+	case now.Unix()-r.adopted() < int64(remembered/time.Second):
 		return full // the other half of what was adopted may come out of a queue
 	}
 	return quick

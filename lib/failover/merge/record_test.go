@@ -16,8 +16,8 @@ func TestRecord(t *testing.T) {
 	if err != nil || r.Peers == nil || r.Gone == nil {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	r.Local, r.Since, r.Why, r.Adopted = "l", 5, "n2 sleeps", 6
-	r.Peers["n2"], r.Gone["Q1.mx"] = peerRecord{"a", "b", true, 7}, 8
+	r.Local, r.Since, r.Why = "l", 5, "n2 sleeps"
+	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7}, deletion{8, 9}, 10, adoption{"g", 11}
 	if err := r.save(state, user); err != nil {
 		t.Fatal(err)
 	}
@@ -79,10 +79,10 @@ func TestPrune(t *testing.T) {
 		"and known by this clock":   {now.Add(time.Hour).Unix(), []string{"n2"}, map[string]peerRecord{"n2": {At: now.Unix()}}, true},
 		"of a node that is no more": {old, []string{"n2"}, map[string]peerRecord{"n2": {At: old + 1}, "n9": {At: 1}}, false},
 	} {
-		r := &record{Peers: c.peers, Gone: map[string]int64{"Q1.mx": c.deleted}}
+		r := &record{Peers: c.peers, Gone: deletions{"Q1.mx": {1, c.deleted}}, Aside: map[string]int64{"Q1.mx": c.deleted}, Took: map[string]adoption{"Q1.mx": {"g", c.deleted}}}
 		r.prune(c.others, now)
-		if _, kept := r.Gone["Q1.mx"]; kept != c.kept {
-			t.Errorf("%s: kept %v", why, kept)
+		if n := len(r.Gone) + len(r.Aside) + len(r.Took); n != 0 && n != 3 || n > 0 != c.kept {
+			t.Errorf("%s: kept %+v", why, r)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func TestNeeds(t *testing.T) {
 		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1}}}
 	}
 	adopted := known("a", "b", true)
-	adopted.Adopted = short
+	adopted.Took = map[string]adoption{"Q1.mx": {"g", short}, "Q2.mx": {"h", 1}}
 	for why, c := range map[string]struct {
 		r           *record
 		here, there Stamp

@@ -76,7 +76,7 @@ func (r *Report) add(address string, t *result, now time.Time) {
 	if t.err != nil {
 		r.Why = some(append(r.Why, fmt.Sprintf("%s: %v", address, t.err)))
 	}
-	if t.skip {
+	if t.skip && t.err == nil {
 		r.Skipped++
 	}
 	if t.err != nil || t.skip {

@@ -1,135 +1,165 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A delivery can have become a message on each side: the copy of it was adopted
 // on one when the other was lost with the message in its inbox. The two have one
 // delivery id and different GUIDs, and one of them has to go. Both began in the
-// inbox; what lies elsewhere is where its user put it.
+// inbox; what lies elsewhere is where its user put it. On the active side nothing
+// goes before its twin is there too: doveadm sync may fail.
 
-// rivals sets aside messages of deliveries that are messages on both sides, and
-// of those that their user deleted on the active side.
-func (p *plan) rivals(a, o *index, inboxHere, inboxThere string, gone map[string]int64) {
+// rivals sets aside messages of the other side whose deliveries are messages on
+// both, or were deleted by their user on the active side.
+func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions) {
+	inboxThere, replaced := other.Inbox, ids(other.Copies)
 	for _, id := range slices.Sorted(maps.Keys(o.byID)) {
 		ours, theirs := a.byID[id], o.byID[id]
 		arrivedHere, arrivedThere := in(ours, inboxHere), in(theirs, inboxThere)
 		switch {
 		case o.shares(id, a.guids):
-		case len(ours) == 0 && gone[id] != 0:
-			// What was put elsewhere after that is wanted: its user was at work on both sides.
-			p.asideThere(filter(slices.Clone(theirs), func(m Message) bool { return m.Folder == inboxThere || m.Saved <= gone[id] })...)
+		case len(ours) == 0 && gone.has(id):
+			// What came to its place after that is wanted, unless it was only delivered so
+			// late: its user was at work on both sides.
+			p.setAside(&p.other, nil, filter(theirs, func(m Message) bool {
+				return m.Saved <= gone[id].At || m.Folder == inboxThere && !m.used()
+			})...)
 		case len(ours) == 0:
 		case len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
-			p.unite(&p.other, theirs, ours...)
-			p.asideHere(ours...)
-		case len(arrivedHere) < len(ours) && len(arrivedThere) > 0:
-			p.unite(&p.active, ours, arrivedThere...) // and what lies elsewhere there are copies that its user made
-			p.asideThere(arrivedThere...)
-		default:
-			p.unite(&p.active, ours, theirs...)
-			p.asideThere(theirs...)
+			// Theirs come by doveadm sync, and ours are twins then.
+		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
+			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
+		case !replaced[id]: // else doveadm sync has not brought the others yet
+			first := slices.MinFunc(theirs, func(x, y Message) int { return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID)) })
+			p.replace(ours, []Message{first})
 		}
 	}
+}
+
+// replace lets messages of the active side stand for some of the other.
+func (p *plan) replace(ours, theirs []Message) {
+	for _, m := range theirs {
+		p.active.add(unite(ours, m.Flags)...)
+	}
+	p.doubles += len(theirs)
+	p.setAside(&p.other, nil, theirs...)
 }
 
 // in are those of the messages that lie in a folder.
 func in(messages []Message, folder string) []Message {
-	return filter(slices.Clone(messages), func(m Message) bool { return m.Folder == folder })
+	return filter(messages, func(m Message) bool { return m.Folder == folder })
 }
 
-// twins sets aside what came to the active side's inbox a second time after its
-// user had put the first elsewhere: a mail that was in a conversation with a node
-// when that was lost is delivered again. With sdbox and mdbox it can be told from
-// a copy that the user made, which has the GUID of the message; Maildir gives each
-// file a GUID of its own, which looks different.
-func (p *plan) twins(a *index, inbox string) {
+// used says whether a user has done more with a message than to look at it, as far as flags
+// tell. Some mail programs mark by themselves what is no junk.
+func (m Message) used() bool {
+	return slices.ContainsFunc(strings.Fields(m.Flags), func(f string) bool {
+		return f != `\Seen` && !strings.Contains(strings.ToLower(f), "junk")
+	})
+}
+
+// twins sets aside what is in the active side's inbox and also, as another
+// message, where its user put it: a mail that was in a conversation with a node
+// when that was lost is delivered again, or both sides had one. A copy that the
+// user made has the GUID of the message.
+func (p *plan) twins(a, o *index, inbox string) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
-		if t := a.twin(id, inbox); t != nil && !p.here[t.place()] {
-			p.unite(&p.active, filter(slices.Clone(a.byID[id]), func(m Message) bool { return m.Folder != inbox }), *t)
-			p.asideHere(*t)
+		arranged := guids(filter(a.byID[id], func(m Message) bool { return m.Folder != inbox }))
+		if len(arranged) == 0 {
+			continue
+		}
+		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
+		p.setAside(&p.active, filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] }), late...)
+		for _, m := range late { // doveadm sync may not have brought all of theirs yet
+			p.other.add(unite(o.byID[id], m.Flags)...)
 		}
 	}
 }
 
-// twin is the message in the inbox whose GUID none of the others has that share
-// its delivery id, all of which lie elsewhere; or nil.
-func (x *index) twin(id, inbox string) (late *Message) {
-	messages := x.byID[id]
-	for i, m := range messages {
-		switch {
-		case len(messages) < 2 || !isGUID(m.GUID):
-			return nil
-		case m.Folder == inbox && late != nil:
-			return nil
-		case m.Folder == inbox:
-			late = &messages[i]
-		}
-	}
-	if late == nil || slices.ContainsFunc(messages, func(m Message) bool { return m.Folder != inbox && m.GUID == late.GUID }) {
-		return nil
-	}
-	return late
-}
-
-// deletions sets aside what its user had deleted on the other side before a copy
-// of it was adopted here, and did nothing with since. before are the delivery ids
-// of what merges set aside: there somebody may have deleted one of two.
-func (p *plan) deletions(active, other *View, before map[string]int64) {
+// deletions sets aside what was adopted here, if its user deleted it on the other
+// side, where it was a message of its own, and did nothing with it here. at is
+// when they did, by delivery id.
+func (p *plan) deletions(active, other *View, took map[string]adoption, at map[string]int64) {
 	a, there := newIndex(active.Real), ids(other.Real)
-	for _, m := range other.Deleted {
-		ours := a.byID[m.ID]
-		touched := func(o Message) bool {
-			return o.Folder != active.Inbox || o.Saved <= m.Saved || o.Flags != "" && o.Flags != `\Seen`
-		}
-		if len(ours) > 0 && !there[m.ID] && before[m.ID] == 0 && !p.aside[m.ID] && !slices.ContainsFunc(ours, touched) {
-			p.asideHere(ours...)
-			p.gone = append(p.gone, m.ID)
+	kept := map[string]bool{} // one of two that another merge set aside
+	for _, m := range other.Copies {
+		kept[m.ID] = kept[m.ID] || m.Saved >= at[m.ID]
+	}
+	for id := range at {
+		ours := a.byID[id]
+		if len(ours) == 1 && !there[id] && !kept[id] && ours[0].Folder == active.Inbox && took[id].is(ours[0]) && !ours[0].used() && !p.active.set[ours[0].place()] {
+			p.setAside(&p.active, nil, ours[0])
+			p.gone = append(p.gone, id)
 		}
 	}
-	p.active = gather(p.active)
+	p.gather()
 }
 
 // contested says whether any of this is at issue, so that the inboxes must be known.
-func contested(active, other *View, gone map[string]int64) bool {
+func contested(active, other *View, gone deletions, took map[string]adoption) bool {
 	a := newIndex(active.Real)
-	for _, messages := range a.byID {
-		if slices.ContainsFunc(messages, func(m Message) bool { return m.GUID != messages[0].GUID }) {
+	for id, messages := range a.byID {
+		if _, adopted := took[id]; adopted && other != nil || slices.ContainsFunc(messages, func(m Message) bool { return m.GUID != messages[0].GUID }) {
 			return true
 		}
 	}
-	if other == nil {
-		return false
-	}
-	return slices.ContainsFunc(other.Deleted, func(m Message) bool { return len(a.byID[m.ID]) > 0 }) ||
-		slices.ContainsFunc(other.Real, func(m Message) bool {
-			return m.ID != "" && !a.guids[m.GUID] && (len(a.byID[m.ID]) > 0 || gone[m.ID] != 0)
-		})
+	return other != nil && slices.ContainsFunc(other.Real, func(m Message) bool {
+		return m.ID != "" && !a.guids[m.GUID] && (len(a.byID[m.ID]) > 0 || gone.has(m.ID))
+	})
 }
 
 // plan is what to do about what both sides have.
 func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
-	if o == nil && m.task.Hold {
-		a = &View{Real: a.Real}
-	}
-	if contested(a, o, m.record.Gone) {
+	gone, took := m.record.Gone, m.record.Took
+	var at map[string]int64
+	if contested(a, o, gone, took) {
 		folders, err := m.active.folders(ctx)
+		if err == nil && o != nil {
+			a.Inbox = folders["INBOX"]
+			if folders, err = m.other.folders(ctx); err == nil {
+				at, err = m.deletedThere(a, o)
+			}
+			o.Inbox = folders["INBOX"]
+		} else if err == nil {
+			a.Inbox = folders["INBOX"]
+		}
 		if err != nil {
 			return nil, err
 		}
-		if a.Inbox = folders["INBOX"]; o != nil {
-			if folders, err = m.other.folders(ctx); err != nil {
-				return nil, err
-			}
-			o.Inbox = folders["INBOX"]
-		}
 	}
-	p := prepare(a, o, m.record.Gone, m.late, m.both)
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Since != 0, m.task.Hold})
 	if o != nil {
-		p.deletions(a, o, m.record.Aside)
+		p.deletions(a, o, took, at)
 	}
 	return p, nil
+}
+
+// deletedThere is when the user deleted on the other side what was adopted on
+// this one, by delivery id.
+func (m *merger) deletedThere(a, o *View) (map[string]int64, error) {
+	var asked []string
+	for id := range ids(a.Real) {
+		if _, adopted := m.record.Took[id]; adopted {
+			asked = append(asked, id)
+		}
+	}
+	slices.Sort(asked)
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	at, err := m.other.deleted(asked)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range o.Deleted {
+		if _, adopted := m.record.Took[d.ID]; adopted {
+			at[d.ID] = max(at[d.ID], d.Saved)
+		}
+	}
+	return at, nil
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Of a message that is two messages, one goes.
@@ -17,7 +16,7 @@ func TestRivals(t *testing.T) {
 	}
 	for why, c := range map[string]struct {
 		active, other []Message
-		gone          map[string]int64
+		gone          deletions
 		here, there   []string
 		doubles       int
 	}{
@@ -27,15 +26,24 @@ func TestRivals(t *testing.T) {
 		"moved here": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx")},
 			there: []string{"aside INBOX 5"}, doubles: 1},
-		"moved there": {
-			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`)}, other: []Message{real(archive, 5, g("2"), "Q1.mx", `\Flagged`)},
-			here: []string{"aside INBOX 1"}, there: []string{`flag Archive 5 \Seen`}, doubles: 1},
+		"moved there: doveadm sync brings it first": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`)}, other: []Message{real(archive, 5, g("2"), "Q1.mx", `\Flagged`)}},
+		"and then the other goes": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`), real(archive, 5, g("2"), "Q1.mx", `\Flagged`)}, other: []Message{real(archive, 5, g("2"), "Q1.mx", `\Flagged`)},
+			here: []string{`flag Archive 5 \Seen`, "aside INBOX 1"}, there: []string{`flag Archive 5 \Seen`}, doubles: 1},
 		"moved on both sides": {
 			active: []Message{real(work, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("2"), "Q1.mx")},
 			there: []string{"aside Archive 5"}, doubles: 1},
 		"copied there": {
-			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
-			here: []string{"aside INBOX 1"}, doubles: 1},
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")}},
+		"and then": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
+			other:  []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
+			here:   []string{"aside INBOX 1"}, doubles: 1},
+		"moved and copied there, moved here": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")},
+			other:  []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5), saved(real(g("d"), 7, g("2"), "Q1.mx"), 4)},
+			there:  []string{"aside " + g("d") + " 7"}, doubles: 1},
 		"copied on both sides": {
 			active:  []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 1, g("1"), "Q1.mx")},
 			other:   []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
@@ -45,13 +53,16 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("1"), "Q1.mx"), real(inbox, 6, g("2"), "Q1.mx")}},
 		"deleted here": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
-			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5", "aside Archive 6"}},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5", "aside Archive 6"}},
 		"deleted here, and then put into a folder there": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 6)},
-			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5"}},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
 		"deleted here, and then delivered there": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 9)},
-			gone:  map[string]int64{"Q1.mx": 5}, there: []string{"aside INBOX 5"}},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
+		"deleted here, and then answered there": {
+			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx", `\Answered`), 9)},
+			gone:  deletions{"Q1.mx": {5, 9}}},
 		"a delivery that came to the inbox after the first was moved": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx", `\Seen`, `\Deleted`)},
 			here:   []string{`flag Archive 1 \Seen`, "aside INBOX 2"}, doubles: 1},
@@ -64,19 +75,17 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 1, g("2"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx")}},
 		"what the user put elsewhere both times stays": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
-		"Maildir gives a copy another GUID": {
-			active: []Message{real(archive, 1, "1700000000.M1P1.n1", "Q1.mx"), real(inbox, 2, "1700000001.M1P1.n1", "Q1.mx")}},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q2.mx")}, other: []Message{real(work, 1, g("3"), "Q3.mx")}},
 	} {
 		a, o := &View{Real: c.active}, &View{Real: c.other}
-		if contested(a, o, c.gone) {
+		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
-		p := prepare(a, o, c.gone, func(Message) bool { return false }, false)
-		if here, there := words(p.active), words(p.other); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
+		p := prepare(a, o, c.gone, circumstances{late: never})
+		if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
 			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
 		}
 		if aside := len(c.here)+len(c.there) > 0; p.aside["Q1.mx"] != aside || len(p.aside) > 1 {
@@ -90,19 +99,19 @@ func TestContested(t *testing.T) {
 	m := real(inbox, 1, "g", "Q1.mx")
 	for i, c := range []struct {
 		active, other *View
-		gone          map[string]int64
+		gone          deletions
 		want          bool
 	}{
 		{&View{Real: []Message{m}}, nil, nil, false},
 		{&View{Real: []Message{m}}, &View{Real: []Message{m}}, nil, false},
 		{&View{}, &View{Real: []Message{m}}, nil, false},
-		{&View{}, &View{Real: []Message{m}}, map[string]int64{"Q1.mx": time.Now().Unix()}, true},
+		{&View{}, &View{Real: []Message{m}}, deletions{"Q1.mx": {1, 1}}, true},
 		{&View{Real: []Message{m}}, &View{Real: []Message{real(inbox, 1, "h", "Q1.mx")}}, nil, true},
 		{&View{Real: []Message{m, real(archive, 1, "h", "Q1.mx")}}, nil, nil, true},
 		{&View{Real: []Message{m, real(archive, 1, "g", "Q1.mx")}}, nil, nil, false},
 		{&View{Real: []Message{m, real(archive, 1, "h", "")}}, &View{Real: []Message{real(archive, 1, "i", "")}}, nil, false},
 	} {
-		if got := contested(c.active, c.other, c.gone); got != c.want {
+		if got := contested(c.active, c.other, c.gone, nil); got != c.want {
 			t.Errorf("row %d: %v", i, got)
 		}
 	}
@@ -111,34 +120,38 @@ func TestContested(t *testing.T) {
 // What a user deleted on a node that was lost soon after stays deleted, unless they have
 // done something with the copy since.
 func TestDeletions(t *testing.T) {
+	took := map[string]adoption{"Q1.mx": {"c", 9}}
 	adopted := func(folder string, flags ...string) Message {
 		m := real(folder, 1, "c", "Q1.mx", flags...)
 		m.Saved = 9
 		return m
 	}
-	deleted := []Message{{UID: 1, GUID: "g", ID: "Q1.mx", Saved: 5}}
+	later := adopted(inbox)
+	later.Saved = 99
 	for why, c := range map[string]struct {
 		active []Message
 		other  View
-		before map[string]int64
 		want   bool
 	}{
-		"adopted and not touched":  {[]Message{adopted(inbox)}, View{Deleted: deleted}, nil, true},
-		"or read":                  {[]Message{adopted(inbox, `\Seen`)}, View{Deleted: deleted}, nil, true},
-		"answered":                 {[]Message{adopted(inbox, `\Answered`, `\Seen`)}, View{Deleted: deleted}, nil, false},
-		"moved":                    {[]Message{adopted(archive)}, View{Deleted: deleted}, nil, false},
-		"copied":                   {[]Message{adopted(inbox), adopted(archive)}, View{Deleted: deleted}, nil, false},
-		"moved there, not deleted": {[]Message{adopted(inbox)}, View{Deleted: deleted, Real: []Message{real(archive, 1, "g", "Q1.mx")}}, nil, false},
-		"there before":             {[]Message{{Folder: inbox, UID: 1, GUID: "g", ID: "Q1.mx", Saved: 5}}, View{Deleted: deleted}, nil, false},
-		"one of two":               {[]Message{adopted(inbox)}, View{Deleted: deleted}, map[string]int64{"Q1.mx": 1}, false},
-		"without an id":            {[]Message{{Folder: inbox, UID: 1, GUID: "c", Saved: 9}}, View{Deleted: []Message{{UID: 1, GUID: "g", Saved: 5}}}, nil, false},
+		"adopted and not touched":    {[]Message{adopted(inbox)}, View{}, true},
+		"or read":                    {[]Message{adopted(inbox, `\Seen`, "NonJunk")}, View{}, true},
+		"answered":                   {[]Message{adopted(inbox, `\Answered`, `\Seen`)}, View{}, false},
+		"labelled":                   {[]Message{adopted(inbox, "$Label1")}, View{}, false},
+		"moved":                      {[]Message{adopted(archive)}, View{}, false},
+		"moved and back":             {[]Message{later}, View{}, false},
+		"copied":                     {[]Message{adopted(inbox), adopted(archive)}, View{}, false},
+		"moved there, not deleted":   {[]Message{adopted(inbox)}, View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, false},
+		"what the user stored again": {[]Message{{Folder: inbox, UID: 1, GUID: "u", ID: "Q1.mx", Saved: 9}}, View{}, false},
+		"one of two":                 {[]Message{adopted(inbox)}, View{Copies: []Message{{UID: 1, GUID: "g", ID: "Q1.mx", Saved: 5}}}, false},
 	} {
 		a := &View{Real: c.active, Inbox: inbox}
-		p := prepare(a, &c.other, nil, func(Message) bool { return false }, true)
-		steps := len(p.active)
-		p.deletions(a, &c.other, c.before)
-		if got := len(p.active) > steps; got != c.want || slices.Contains(p.gone, "Q1.mx") != c.want || len(p.gone) > 1 {
-			t.Errorf("%s: %q, gone %q", why, words(p.active), p.gone)
+		p := prepare(a, &c.other, nil, circumstances{late: never, both: true})
+		steps := len(p.active.steps)
+		p.deletions(a, &c.other, took, map[string]int64{"Q1.mx": 5})
+		if got := len(p.active.steps) > steps; got != c.want || slices.Contains(p.gone, "Q1.mx") != c.want || len(p.gone) > 1 {
+			t.Errorf("%s: %q, gone %q", why, words(p.active.steps), p.gone)
 		}
 	}
 }
+
+func never(Message) bool { return false }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,8 +98,13 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 			return err
 		}
 		return s.opened.do(ctx, *r.Step)
-	case r.Do == "gone":
-		return s.mourn(r.IDs)
+	case r.Do == "note":
+		if err := s.Has(s.opened.address); err != nil {
+			return err
+		}
+		return s.note(r.Gone, r.IDs)
+	case r.Do == "deleted":
+		return s.deleted(r.IDs, send)
 	case r.Do == "stamp":
 		st, err := s.opened.stamp(ctx)
 		if err != nil {
@@ -129,10 +135,31 @@ func (s *Server) open(ctx context.Context, address string) error {
 	return nil
 }
 
-// mourn remembers deliveries that the user deleted on the active node, for the
-// day on which this one is it and still has copies of them.
-func (s *Server) mourn(ids []string) error {
-	if len(ids) > mostUIDs || slices.ContainsFunc(ids, func(id string) bool { return id == "" || deliveryID(id) != id }) {
+// note remembers deliveries that the user deleted on the active node, and those
+// that it sets aside, for the day on which this one is it and still has copies of them.
+func (s *Server) note(gone deletions, aside []string) error {
+	if !areIDs(slices.Concat(aside, slices.Collect(maps.Keys(gone)))) {
+		return diag.BadData.Errorf("these are no delivery ids")
+	}
+	rec, err := loadRecord(s.State, s.opened.address)
+	if err != nil {
+		return err
+	}
+	now := time.Now().Unix()
+	for id, d := range gone {
+		if !rec.Gone.has(id) {
+			rec.Gone[id] = deletion{d.At, now}
+		}
+	}
+	for _, id := range aside {
+		rec.Aside[id] = now
+	}
+	return rec.save(s.State, s.opened.address)
+}
+
+// deleted says which of some deliveries the user deleted, as this node's last passes found.
+func (s *Server) deleted(ids []string, send func(*answer) error) error {
+	if !areIDs(ids) {
 		return diag.BadData.Errorf("these are no delivery ids")
 	}
 	rec, err := loadRecord(s.State, s.opened.address)
@@ -140,9 +167,15 @@ func (s *Server) mourn(ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		rec.Gone[id] = time.Now().Unix()
+		if d, known := rec.Gone[id]; known {
+			err = errors.Join(err, send(&answer{ID: id, At: d.At}))
+		}
 	}
-	return rec.save(s.State, s.opened.address)
+	return err
+}
+
+func areIDs(ids []string) bool {
+	return len(ids) <= 2*mostIDs && !slices.ContainsFunc(ids, func(id string) bool { return id == "" || deliveryID(id) != id })
 }
 
 func (s *Server) may(address string) error {

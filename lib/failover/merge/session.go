@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -168,14 +169,37 @@ func (r remote) do(_ context.Context, st step) error {
 	return r.ask(request{Do: "step", Step: &st}, none)
 }
 
-// gone tells which deliveries the user deleted.
-func (r remote) gone(ids []string) error {
-	for some := range slices.Chunk(ids, mostUIDs) {
-		if err := r.ask(request{Do: "gone", IDs: some}, none); err != nil {
+func (r remote) note(gone deletions, aside []string) error {
+	ids := slices.Sorted(maps.Keys(gone))
+	for len(ids)+len(aside) > 0 {
+		n, k := min(len(ids), mostIDs), min(len(aside), mostIDs)
+		q := request{Do: "note", Gone: deletions{}, IDs: aside[:k]}
+		for _, id := range ids[:n] {
+			q.Gone[id] = gone[id]
+		}
+		if err := r.ask(q, none); err != nil {
 			return err
 		}
+		ids, aside = ids[n:], aside[k:]
 	}
 	return nil
+}
+
+func (r remote) deleted(ids []string) (map[string]int64, error) {
+	at := map[string]int64{}
+	for some := range slices.Chunk(ids, mostIDs) {
+		err := r.ask(request{Do: "deleted", IDs: some}, func(a *answer) error {
+			if !slices.Contains(some, a.ID) || a.At < 0 {
+				return errProtocol
+			}
+			at[a.ID] = a.At
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return at, nil
 }
 
 func (r remote) stamp(context.Context) (Stamp, error) {

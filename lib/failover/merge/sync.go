@@ -231,7 +231,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			return out, err
 		}
 		defer there.shut()
-		m.other, m.tell = there, there.gone
+		m.other = there
 		st, err := there.stamp(ctx)
 		if err != nil {
 			return out, err

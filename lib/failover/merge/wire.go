@@ -18,10 +18,11 @@ import (
 // request asks for something about one mailbox, the one that was opened last,
 // but for "stamps", which is about all.
 type request struct {
-	Do      string   `json:"do"`                // stamps, open, list, folders, step, gone, stamp, close
-	Address string   `json:"address,omitempty"` // of open
-	Step    *step    `json:"step,omitempty"`
-	IDs     []string `json:"ids,omitempty"` // of gone: deliveries that the user deleted
+	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, stamp, close
+	Address string    `json:"address,omitempty"` // of open
+	Step    *step     `json:"step,omitempty"`
+	Gone    deletions `json:"gone,omitempty"` // of note: what the user deleted
+	IDs     []string  `json:"ids,omitempty"`  // deliveries; of note: what is set aside
 }
 
 // answer is an item, or, if End is set, the end of an answer.
@@ -30,8 +31,10 @@ type answer struct {
 	Stamp   *Stamp   `json:"t,omitempty"`  // of stamps and stamp
 	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted; or dropped, with a GUID
 	Message *Message `json:"m,omitempty"`
-	Folder  string   `json:"n,omitempty"` // of folders: the name
-	GUID    string   `json:"g,omitempty"` // likewise, or of a folder that was deleted
+	Folder  string   `json:"n,omitempty"`  // of folders: the name
+	GUID    string   `json:"g,omitempty"`  // likewise, or of a folder that was deleted
+	ID      string   `json:"i,omitempty"`  // of deleted: a delivery
+	At      int64    `json:"at,omitempty"` // likewise: when it was, in seconds since 1970
 	End     bool     `json:"end,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Kind    int      `json:"kind,omitempty"` // of diag
@@ -39,6 +42,9 @@ type answer struct {
 
 // maxLine bounds a line. A message's flags are the largest part of one.
 const maxLine = 1 << 20
+
+// mostIDs is how many delivery ids of a kind fit into one.
+const mostIDs = 1000
 
 var errProtocol = errors.New("the other node does not speak rp-failover's language; is rplan there of the same version?")
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -96,13 +97,14 @@ func FuzzAnswer(f *testing.F) {
 		if back, err := carried(other); err != nil || !reflect.DeepEqual(back, other) {
 			t.Fatalf("%+v arrives as %+v, %v", other, back, err)
 		}
-		p := prepare(active, other, map[string]int64{"Q4.mx": 1}, func(Message) bool { return true }, true)
-		for _, s := range append(append(p.active, p.other...), cleanup(other, nil)...) {
+		p := prepare(active, other, deletions{"Q4.mx": {1, 1}}, circumstances{late: func(Message) bool { return true }, both: true})
+		p.deletions(active, other, map[string]adoption{"Q1.mx": {"g", 1}}, map[string]int64{"Q1.mx": 1})
+		for _, s := range slices.Concat(p.active.steps, p.other.steps, cleanup(other, nil)) {
 			if err := s.check(); err != nil {
 				t.Fatalf("%+v: %v", s, err)
 			}
 		}
 		equal(active, other)
-		_ = words(p.active)
+		_ = words(p.active.steps)
 	})
 }
