@@ -32,7 +32,7 @@ func planned(w *world) {
 // ([UNAVAILABLE]), which is what mail programs do by themselves. And what a user
 // who acts every second does to a message in that moment may be undone: it is
 // back, or lacks a flag. No message is lost or there twice, and both sides are equal.
-var moved = judge.Limits{"unavailable": -1, "resurrected": 5, "flags": 3, "folders": 3}
+var moved = judge.Limits{"unavailable": -1, "resurrected": 2, "flags": 2, "folders": 2}
 
 // lost is what rplan is for: a node's cable is cut with no warning, its users
 // go on elsewhere, and it comes back as it was. What it alone had when it
@@ -58,10 +58,8 @@ func lost(w *world) {
 }
 
 // afterLoss are the limits where a node was lost: nobody is served by it
-// until it is out.
-// What was on its way when it was lost can come a second time, and stays twice
-// if its user has moved the first by then: see WHAT CAN BE LOST in rp-failover(8).
-var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 5, "flags": 5, "folders": 5, "doubled": 2}
+// until it is out, and it serves who reaches it until it knows that it was.
+var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2}
 
 // deliverOnce lets half of a node's users have no second copies.
 func (w *world) deliverOnce(n *lab.Node) {

@@ -14,24 +14,22 @@ import (
 	"rplan/tests/need"
 )
 
-// scenarios are those that `make soak` goes through, in long versions. `make test` tries short versions of
-// those that are quick and have been seen to pass often.
+// scenarios are those that `make test` tries, and `make soak` in long versions.
 var scenarios = []struct {
 	name string
-	test bool // by make test
 	run  func(*world)
 }{
-	{"planned", true, planned},
-	{"lost", true, lost},
-	{"empty disk", true, emptyDisk},
-	{"stale replica", true, staleReplica},
-	{"wrong clock", false, wrongClock},
-	{"stale maps", false, staleMaps},
-	{"kills out", false, killsOut},
-	{"kills in", false, killsIn},
-	{"kills sync", false, killsSync},
-	{"full disk", false, fullDisk},
-	{"guards", true, guards},
+	{"planned", planned},
+	{"lost", lost},
+	{"empty disk", emptyDisk},
+	{"stale replica", staleReplica},
+	{"wrong clock", wrongClock},
+	{"stale maps", staleMaps},
+	{"kills out", killsOut},
+	{"kills in", killsIn},
+	{"kills sync", killsSync},
+	{"full disk", fullDisk},
+	{"guards", guards},
 }
 
 // TestScenarios tries one alone if RPLAN_SCENARIO names it.
@@ -39,7 +37,7 @@ func TestScenarios(t *testing.T) {
 	programs := build(t)
 	only := os.Getenv("RPLAN_SCENARIO")
 	for _, s := range scenarios {
-		if s.name == only || s.test && only == "" {
+		if s.name == only || only == "" {
 			t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, short, seed(t))) })
 		}
 	}
