@@ -107,7 +107,7 @@ func (s *syncer) pass(progress *app.Progress) *merge.Pass {
 		jobs = s.Jobs
 	}
 	return &merge.Pass{
-		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Tidy: s.Peer != "" || s.All, Dry: s.DryRun,
+		Store: s.config.store(), State: settings.State, Dial: s.dial(), Jobs: jobs, All: s.All, Adopt: s.Lost, Tidy: s.Peer != "" || s.All, Dry: s.DryRun,
 		Now: s.env.Now, Steps: s.Verbose, Shown: progress.Show,
 		Note: s.note,
 	}

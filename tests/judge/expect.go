@@ -149,6 +149,8 @@ func (l *letter) follow(e Event) {
 	i := l.at(e.Folder)
 	if i.deleted { // it was back, and in use again
 		i.deleted, i.maybe = false, true
+		maps.Copy(i.may, i.must) // it may be another instance
+		i.must = set{}
 		i.folders[e.Folder], i.been[e.Folder] = true, true
 	}
 	switch e.Act {

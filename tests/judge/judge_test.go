@@ -116,6 +116,7 @@ func TestJudge(t *testing.T) {
 		"perhaps moved":       {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work", "?")}, merge(one("INBOX"), "Work"), ""},
 		"moved half":          {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work", "?")}, one("INBOX", "Work"), ""},
 		"was twice":           {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work"), event(Deleted)}, one("Work"), ""},
+		"back, and moved":     {[]Event{arrived, event(Flagged, `\Seen`), event(Created, "Work"), event(Deleted), event(Moved, ">Work")}, one("Work"), ""},
 		"was not moved":       {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work"), event(Deleted)}, merge(one(), "Work"), ""},
 		"both deleted":        {[]Event{arrived, event(Created, "Work"), event(Moved, ">Work"), event(Deleted), event(Deleted, "Work")}, one("Work"), "b"},
 		"copied":              {[]Event{arrived, event(Created, "Work"), event(Copied, ">Work")}, one("INBOX", "Work"), ""},

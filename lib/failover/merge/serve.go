@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,16 +28,23 @@ type Server struct {
 	Store Store
 	State string                     // directory of records and locks
 	Peer  string                     // who asks
-	Has   func(address string) error // nil for a mailbox that both nodes have and the peer is active for; asked at each step
+	Has   func(address string) error // nil for a mailbox that both nodes have and the peer is active for; asked again and again
 	All   func(use func(address string) error) error
 
+	mu     sync.Mutex // of what follows, and of Has
 	opened local
 	held   *lock.Lock
+	over   error // why the peer may not go on with the mailbox that was opened
 }
 
 // Mail answers requests until there are no more.
 func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
 	defer s.shut()
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(ctx) })
+	defer watch.Wait()
+	defer stop()
 	w := bufio.NewWriterSize(out, 1<<16)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -52,7 +60,10 @@ func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
 			return diag.BadData.Errorf("what node %q asks: %w", s.Peer, err)
 		}
 		end := &answer{End: true}
-		if err := s.answer(ctx, &r, send); err != nil {
+		s.mu.Lock()
+		err = s.answer(ctx, &r, send)
+		s.mu.Unlock()
+		if err != nil {
 			end.Error, end.Kind = err.Error(), int(diag.KindOf(err))
 		}
 		if err := errors.Join(send(end), w.Flush()); err != nil {
@@ -61,6 +72,29 @@ func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+	}
+}
+
+// watched is how often the peer's right is looked at.
+const watched = time.Second
+
+// watch lets go of the mailbox when the peer is not the active node any more, which
+// it does not say if it was lost: its connection may seem to live for a long time.
+func (s *Server) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(watched):
+		}
+		s.mu.Lock()
+		if s.held != nil {
+			if err := s.Has(s.opened.address); err != nil {
+				s.shut()
+				s.over = err
+			}
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -79,6 +113,8 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 	case r.Do == "close":
 		s.shut()
 		return nil
+	case s.held == nil && s.over != nil:
+		return s.over
 	case s.held == nil:
 		return diag.BadData.Errorf("no mailbox is open")
 	case r.Do == "list":
@@ -120,6 +156,7 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 // mailbox is at work, also where two nodes take themselves for the active one.
 func (s *Server) open(ctx context.Context, address string) error {
 	s.shut()
+	s.over = nil
 	if err := s.may(address); err != nil {
 		return err
 	}

@@ -3,9 +3,12 @@ package merge
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"rplan/lib/diag"
 )
@@ -80,6 +83,57 @@ func TestServerRefuses(t *testing.T) {
 	}
 }
 
+// TestLetsGo: a node that was lost does not say so, and must not keep a mailbox
+// locked until its connection is known to be dead.
+func TestLetsGo(t *testing.T) {
+	s := server(t)
+	var out atomic.Bool
+	s.Has = func(string) error {
+		if out.Load() {
+			return diag.TryAgain.Errorf("n2 is out")
+		}
+		return nil
+	}
+	in, ask := io.Pipe()
+	answers, tell := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Mail(t.Context(), in, tell) }()
+	replies := json.NewDecoder(answers)
+	says := func(request string) (a answer) {
+		t.Helper()
+		if _, err := io.WriteString(ask, request+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := replies.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if a := says(`{"do":"open","address":"` + user + `"}`); a.Error != "" {
+		t.Fatalf("%+v", a)
+	}
+	if _, err := lockMailbox(t.Context(), s.State, user, 2*watched); diag.KindOf(err) != diag.TryAgain {
+		t.Errorf("while the node may: %v", err)
+	}
+	out.Store(true)
+	held, err := lockMailbox(t.Context(), s.State, user, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Release()
+	if a := says(`{"do":"stamp"}`); a.Error != "n2 is out" || diag.Kind(a.Kind) != diag.TryAgain {
+		t.Errorf("%+v", a)
+	}
+	out.Store(false)
+	if a := says(`{"do":"open","address":"` + user + `"}`); a.Error != "" {
+		t.Errorf("once it is back: %+v", a)
+	}
+	ask.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDsyncNeedsTheLock: only who has the mailbox open now may run doveadm sync on it.
 func TestDsyncNeedsTheLock(t *testing.T) {
 	s := server(t)
@@ -89,8 +143,7 @@ func TestDsyncNeedsTheLock(t *testing.T) {
 	if err := s.open(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
-	third := *s
-	third.Peer, third.held = "n3", nil
+	third := &Server{Store: s.Store, State: s.State, Peer: "n3", Has: s.Has, All: s.All}
 	if !s.hasOpened(user) || third.hasOpened(user) {
 		t.Error("the one that opened it may, another node may not")
 	}

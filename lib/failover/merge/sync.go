@@ -16,6 +16,7 @@ type Pass struct {
 	State string // directory of records and locks
 	Dial  Dial
 	Jobs  int  // how many mailboxes at a time
+	Adopt bool // only look at mailboxes that have copies on this side
 	Tidy  bool // leave no copies and no deleted messages behind, however young
 	All   bool // compare every mailbox, whether it seems changed or not
 	Dry   bool // only say what would be looked at
@@ -149,6 +150,9 @@ func (w *worker) task(ctx context.Context, task Task, peer peerState) result {
 	t.did = rec.needs(with, here, peer.stamps[task.Address], w.Now(), w.Tidy)
 	if w.All && (here != Stamp{} || peer.stamps[task.Address] != Stamp{}) {
 		t.did = full
+	}
+	if w.Adopt && here.Copies == 0 {
+		t.did = nothing
 	}
 	switch {
 	case w.Dry:
