@@ -143,8 +143,9 @@ const (
 	full
 )
 
-// settle is how long copies and deleted messages may lie before a comparison is
-// worth it that clears them away: until then what a user deletes would be back if the node were lost.
+// settle is how long copies may lie on the other side before a comparison is worth
+// it that clears them away. What a user deleted does not wait: it would be back if
+// the node were lost.
 const settle = time.Minute
 
 // usedThere says whether the other side's folders are not as the last doveadm sync left them.
@@ -157,11 +158,8 @@ func (r *record) usedThere(peer string, there Stamp) bool {
 // clear copies and deleted messages away at once, before users move.
 func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) need {
 	peer, known := r.Peers[task.Peer]
-	old := func(count int, oldest int64) bool {
-		return count > 0 && (tidy || now.Sub(time.Unix(oldest, 0)) > settle)
-	}
 	switch {
-	case here.Copies > 0, old(here.Deleted, here.OldestDeleted):
+	case here.Copies > 0, here.Deleted > 0:
 		return full
 	case task.Peer == "":
 		if here.Real != r.Local {
@@ -170,7 +168,7 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return nothing
 	case !known && here == Stamp{} && there == Stamp{}:
 		return nothing
-	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", old(there.Copies, there.OldestCopy):
+	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", there.Copies > 0 && (tidy || now.Sub(time.Unix(there.OldestCopy, 0)) > settle):
 		return full
 	case peer.Local == here.Real:
 		return nothing

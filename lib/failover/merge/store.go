@@ -29,11 +29,10 @@ func (s Store) home(address string) string {
 // Stamp is what can be seen of a mailbox without opening it. As long as it is
 // the same, nothing has changed.
 type Stamp struct {
-	Real          string `json:"r,omitempty"` // digest; "" where there is no mailbox
-	Copies        int    `json:"c,omitempty"` // how many blind copies there are
-	OldestCopy    int64  `json:"o,omitempty"` // when the oldest of them came, in seconds since 1970
-	Deleted       int    `json:"d,omitempty"`
-	OldestDeleted int64  `json:"e,omitempty"`
+	Real       string `json:"r,omitempty"` // digest; "" where there is no mailbox
+	Copies     int    `json:"c,omitempty"` // how many blind copies there are
+	OldestCopy int64  `json:"o,omitempty"` // when the oldest of them came, in seconds since 1970
+	Deleted    int    `json:"d,omitempty"`
 }
 
 // stamp looks at a mailbox's files.
@@ -55,7 +54,7 @@ func (s Store) stamp(address string) (Stamp, error) {
 		st.Copies, st.OldestCopy, err = waiting(filepath.Join(home, "copies"))
 	}
 	if err == nil {
-		st.Deleted, st.OldestDeleted, err = waiting(filepath.Join(home, "deleted"))
+		st.Deleted, _, err = waiting(filepath.Join(home, "deleted"))
 	}
 	if err != nil {
 		return Stamp{}, fmt.Errorf("looking at the mailbox of %q: %w", address, err)
