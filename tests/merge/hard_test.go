@@ -75,6 +75,28 @@ func TestKilledAtEveryStep(t *testing.T) {
 	})
 }
 
+// TestKilledOneOfTwo: a message came twice to the lost node, its user deleted the
+// one that the other node has, and the pass that joins the two is killed at each step.
+func TestKilledOneOfTwo(t *testing.T) {
+	collective(t)
+	for at := 1; ; at++ {
+		reset(t)
+		s := &scene{t: t, user: "user@" + formats[at%len(formats)], all: true}
+		s.mail("n1", "a")
+		s.merge("n1")
+		s.must(deliver("n1", "24", s.user, text("a")))
+		s.imap("n1", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted)`, "UID EXPUNGE 1")
+		ended := passes(at, "n2", s.user).Run() == nil
+		s.pass("n2")
+		s.merge("n2")
+		s.both("INBOX a")
+		if t.Failed() || ended {
+			t.Logf("no kill at step %d: the pass has ended", at)
+			return
+		}
+	}
+}
+
 // killAll kills passes, three at a time.
 func (s *scene) killAll(first, stride int) (users []string, ended int) {
 	for at := first; ended == 0 && at < 100; at += 3 * stride {

@@ -46,7 +46,7 @@ type Task struct {
 	Address string
 	Peer    string   // the node to merge with, or "" where there is none now
 	Others  []string // all other nodes of the mailbox's placement
-	Hold    bool     // without a peer leave copies as they are: the node that has their twins was taken away just now, and is to be merged with
+	Hold    bool     // leave copies as they are: a node that has their twins was taken away just now, and is to be merged with
 }
 
 // outcome is what came of one.
@@ -66,12 +66,10 @@ type merger struct {
 	both   bool // the other side too was used since they were last equal
 	save   func() error
 	now    func() time.Time
-	step   func(string)     // is told each step; a test stops there
-	seen   map[string]bool  // delivery ids that were in a folder since the pass began
-	told   map[string]bool  // ids of deletions that the other side knows
-	aside  map[string]bool  // those of them that this pass set aside
-	were   map[string]moved // messages that lay in different folders before the last doveadm sync, by name
-	calm   int              // rounds on end in which doveadm sync had nothing in its way
+	step   func(string)    // is told each step; a test stops there
+	seen   map[string]bool // delivery ids that were in a folder since the pass began
+	told   map[string]bool // ids of deletions that the other side knows
+	calm   int             // rounds on end in which doveadm sync had nothing in its way
 	out    outcome
 }
 
@@ -131,7 +129,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	a, o, p, err := m.look(ctx)
+	a, o, p, err := m.look(ctx, before)
 	if err != nil {
 		return false, err
 	}
@@ -168,15 +166,15 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if o == nil {
-		if err := m.forget(ctx, a, nil); err != nil || !p.empty() {
+		if !p.empty() {
+			return false, nil
+		}
+		if err := m.forget(ctx, a, nil); err != nil {
 			return false, err
 		}
 		return true, m.finish(ctx, a, nil, before)
 	}
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
-		return false, err
-	}
-	if err := m.forget(ctx, a, o); err != nil {
 		return false, err
 	}
 	err = m.sync(ctx, before)
@@ -191,27 +189,22 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 
 // remember notes what is going to be done, on both nodes' disks: a pass that is
 // killed after it must not let that be taken for what the user did.
-func (m *merger) remember(aside map[string]bool, gone []string, took []Message) error {
+func (m *merger) remember(aside map[string]bool, gone deletions, took []Message) error {
 	if len(aside)+len(took) == 0 {
 		return nil
 	}
 	now := m.now().Unix()
 	for id := range aside {
-		m.aside[id] = true
 		m.record.Aside[id] = now
 	}
-	deleted := deletions{}
-	for _, id := range gone {
-		deleted[id] = deletion{now, now}
-	}
-	maps.Copy(m.record.Gone, deleted)
+	maps.Copy(m.record.Gone, gone)
 	for _, c := range took {
 		if c.ID != "" {
 			m.record.Took[c.ID] = adoption{c.GUID, now}
 		}
 	}
 	if m.other != nil {
-		if err := m.other.note(deleted, slices.Sorted(maps.Keys(aside))); err != nil {
+		if err := m.other.note(gone, slices.Sorted(maps.Keys(aside))); err != nil {
 			return err
 		}
 	}
@@ -219,19 +212,31 @@ func (m *merger) remember(aside map[string]bool, gone []string, took []Message) 
 }
 
 // look lists both sides and decides what to do. Before a copy is adopted, or a
-// message taken for deleted because it vanished, it looks twice: one that its user
-// moved while the list was made was in neither folder.
-func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
+// message taken for deleted, it looks twice: one that its user moved while the list
+// was made was in neither folder.
+func (m *merger) look(ctx context.Context, before Stamp) (a, o *View, p *plan, err error) {
 	var missed *plan
-	var missing map[string]bool
+	var dead deletions
 	for look := range 2 {
 		if a, o, err = m.views(ctx); err != nil {
 			return nil, nil, nil, err
 		}
-		vanished := m.vanished(a, o)
-		if look > 0 {
-			maps.DeleteFunc(vanished, func(id string, _ bool) bool { return !missing[id] })
-			m.mourn(vanished)
+		again := dead
+		dead = m.deaths(a, o)
+		sure := look > 0
+		if sure {
+			maps.DeleteFunc(dead, func(id string, _ deletion) bool { return !again.has(id) })
+		} else if len(dead) > 0 && (o == nil || len(o.Deleted) == 0) {
+			after, err := m.active.stamp(ctx)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			sure = after.Real == before.Real // and so nothing moved
+		}
+		unsure := len(dead)
+		if sure {
+			maps.Copy(m.record.Gone, dead)
+			unsure = 0
 		}
 		if p, err = m.plan(ctx, a, o); err != nil {
 			return nil, nil, nil, err
@@ -239,48 +244,41 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 		if missed != nil {
 			p.onlyMissed(missed)
 		}
-		if p.adopted+len(vanished) == 0 {
+		if p.adopted+unsure == 0 {
 			break
 		}
-		missed, missing = p, vanished
+		missed = p
 	}
 	return a, o, p, nil
 }
 
-// late says whether a copy's twin will not come any more: the copy is old, or this
-// pass set it aside.
+// late says whether a copy's twin will not come any more: the copy is old, or a
+// merge set it aside.
 func (m *merger) late(c Message) bool {
-	return m.aside[c.ID] || m.now().Sub(time.Unix(c.Saved, 0)) > grace
+	return m.record.Aside[c.ID] != 0 || m.now().Sub(time.Unix(c.Saved, 0)) > grace
 }
 
 // vanished are the deliveries that were in a folder when this pass began and are
-// in none any more, although they were not set aside.
-func (m *merger) vanished(a, o *View) map[string]bool {
+// in none any more, although they were not set aside: the other side knew that the
+// user had deleted them. A copy must not become a message.
+func (m *merger) vanished(a, o *View) deletions {
 	there := ids(a.Real)
 	if o != nil {
 		maps.Copy(there, ids(o.Real))
 	}
-	all := map[string]bool{}
+	all := deletions{}
 	for id := range m.seen {
-		if !there[id] && !m.aside[id] && !m.record.Gone.has(id) {
-			all[id] = true
+		if !there[id] && m.record.Aside[id] == 0 && !m.record.Gone.has(id) {
+			all[id] = deletion{m.now().Unix(), m.now().Unix()}
 		}
 	}
 	return all
 }
 
-// mourn notes that they are deleted, as the other side knew: a copy must not
-// become a message.
-func (m *merger) mourn(vanished map[string]bool) {
-	for id := range vanished {
-		m.record.Gone[id] = deletion{m.now().Unix(), m.now().Unix()}
-	}
-}
-
 // apart notes what lies in different folders before doveadm sync.
 func (m *merger) apart(ctx context.Context, a, o *View) error {
-	m.were = apart(a, o)
-	if len(m.were) == 0 {
+	were := apart(a, o)
+	if len(were)+len(m.record.Were) == 0 {
 		return nil
 	}
 	here, err := m.active.folders(ctx)
@@ -288,27 +286,31 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 		return err
 	}
 	there, err := m.other.folders(ctx)
-	for guid, was := range m.were {
-		m.were[guid] = was.named(here, there)
+	if err != nil {
+		return err
 	}
-	return err
+	for guid, was := range were {
+		were[guid] = was.named(here, there)
+	}
+	m.record.Were = were
+	return m.save()
 }
 
 // surplus takes away what doveadm sync left in two folders of what both sides had moved.
 func (m *merger) surplus(ctx context.Context, a *View) (done bool, err error) {
-	if len(m.were) == 0 {
+	if len(m.record.Were) == 0 {
 		return false, nil
 	}
 	folders, err := m.active.folders(ctx)
 	if err != nil {
 		return false, err
 	}
-	steps, aside := surplus(a, m.were, folders)
+	steps, aside := surplus(a, m.record.Were, folders)
 	if len(steps) == 0 {
 		return false, nil
 	}
 	m.out.repaired += len(steps)
-	m.were = nil
+	m.record.Were = nil
 	if err := m.remember(aside, nil, nil); err != nil {
 		return false, err
 	}
@@ -352,7 +354,7 @@ func news(a, o *View) (n int) {
 	return n
 }
 
-// views lists both sides at once, and takes note of what was deleted on them.
+// views lists both sides at once.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	var failed error
 	done := make(chan struct{})
@@ -369,15 +371,34 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 		return nil, nil, err
 	}
 	here := ids(a.Real)
-	note(m.record.Gone, m.record.Aside, a, here, m.now())
 	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
 	maps.Copy(m.seen, here)
-	if o != nil { // which was the active one, or took itself for it
-		elsewhere := ids(slices.Concat(a.Real, o.Real))
-		note(m.record.Gone, m.record.Aside, o, elsewhere, m.now())
-		maps.Copy(m.seen, elsewhere)
+	if o != nil {
+		maps.Copy(m.seen, ids(o.Real))
 	}
 	return a, o, nil
+}
+
+// deaths are the deliveries that users seem to have deleted, and of which that was
+// not known: on the active side, on the other one when that was the active one or
+// took itself for it, or nobody saw where.
+func (m *merger) deaths(a, o *View) deletions {
+	dead := deletions{}
+	note(dead, m.record.Aside, a, ids(a.Real), m.now())
+	if o != nil {
+		set := map[string]int64{} // what it set aside by itself, nobody told
+		for _, c := range o.Copies {
+			set[c.ID] = 1
+		}
+		note(dead, set, o, ids(slices.Concat(a.Real, o.Real)), m.now())
+	}
+	for id, d := range m.vanished(a, o) {
+		if !dead.has(id) {
+			dead[id] = d
+		}
+	}
+	maps.DeleteFunc(dead, func(id string, _ deletion) bool { return m.record.Gone.has(id) })
+	return dead
 }
 
 // share tells the other side what was deleted of all that it has, or may still get
@@ -453,7 +474,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		}
 	}
 	now := m.now()
-	m.record.Local = before.Real
+	m.record.Local, m.record.Stuck = before.Real, false
 	if o != nil || len(m.task.Others) == 0 {
 		m.record.Since, m.record.Why = 0, ""
 	}
@@ -496,6 +517,6 @@ func (m *merger) carried(ctx context.Context) error {
 	peer := m.record.Peers[m.task.Peer]
 	peer.Remote, peer.Equal = there.Real, true
 	m.record.Peers[m.task.Peer] = peer
-	m.record.Local, m.record.Since, m.record.Why = peer.Local, 0, ""
+	m.record.Local, m.record.Since, m.record.Why, m.record.Stuck = peer.Local, 0, "", false
 	return m.save()
 }

@@ -23,12 +23,15 @@ func carry(from, to map[string][]Message) []step {
 }
 
 // moved is where a message lay before doveadm sync.
-type moved struct{ here, there string }
+type moved struct {
+	Here  string `json:"here"`
+	There string `json:"there"`
+}
 
 // named is the same by names, as doveadm sync gives a folder that both sides made
 // by themselves one GUID. here and there are the folders by name.
 func (m moved) named(here, there map[string]string) moved {
-	return moved{nameOf(here, m.here), nameOf(there, m.there)}
+	return moved{nameOf(here, m.Here), nameOf(there, m.There)}
 }
 
 func nameOf(folders map[string]string, guid string) string {
@@ -60,7 +63,7 @@ func surplus(active *View, were map[string]moved, folders map[string]string) (st
 	set = map[string]bool{}
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
-		here, there := folders[was.here], folders[was.there]
+		here, there := folders[was.Here], folders[was.There]
 		if !moved || len(messages) != 2 || here == there {
 			continue
 		}

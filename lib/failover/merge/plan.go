@@ -41,7 +41,7 @@ type plan struct {
 	doubles       int             // deliveries that were in a folder twice, or in folders of both sides as two messages
 	adopted       int             // copies that become messages
 	aside         map[string]bool // delivery ids of what is set aside
-	gone          []string        // and those of it that the user deleted on the other side
+	gone          deletions       // and those of it that the user deleted on the other side
 	took          []Message       // copies that become messages on the active side
 }
 
@@ -60,7 +60,7 @@ type circumstances struct {
 }
 
 func newPlan() *plan {
-	return &plan{active: half{set: map[place]bool{}}, other: half{set: map[place]bool{}}, aside: map[string]bool{}}
+	return &plan{active: half{set: map[place]bool{}}, other: half{set: map[place]bool{}}, aside: map[string]bool{}, gone: deletions{}}
 }
 
 func (p *plan) empty() bool { return len(p.active.steps)+len(p.other.steps) == 0 }
@@ -92,10 +92,14 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 		p.other.add(carry(here, there)...)
 	}
 	p.adopt(&p.active, active.Copies, func(m Message) bool {
-		// What is in a folder of the other side comes by doveadm sync, if that works.
+		// What is in a folder of the other side comes by doveadm sync, unless that fails.
 		return !c.hold && len(a.byID[m.ID]) == 0 && !gone.has(m.ID) && (len(o.byID[m.ID]) == 0 || c.stuck || c.late(m))
 	})
 	p.adopt(&p.other, other.Copies, func(m Message) bool {
+		// doveadm sync would carry over that an earlier merge set this aside.
+		if ours := a.byID[m.ID]; len(ours) > 0 && !o.guids[m.GUID] && !slices.ContainsFunc(ours, func(x Message) bool { return x.GUID != m.GUID }) {
+			return true
+		}
 		return !c.hold && c.late(m) && len(a.byID[m.ID])+len(o.byID[m.ID]) == 0 && !gone.has(m.ID)
 	})
 	p.gather()
@@ -133,6 +137,9 @@ func filter[T any](all []T, wanted func(T) bool) []T {
 // too: each list may have missed another message that its user moved just then.
 func (p *plan) onlyMissed(earlier *plan) {
 	p.adopted = p.active.onlyMissed(earlier.active.steps) + p.other.onlyMissed(earlier.other.steps)
+	p.took = filter(p.took, func(c Message) bool {
+		return slices.ContainsFunc(p.active.steps, func(s step) bool { return s.Op == adopt && slices.Contains(s.UIDs, c.UID) })
+	})
 }
 
 func (h *half) onlyMissed(earlier []step) (adopted int) {

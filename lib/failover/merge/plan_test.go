@@ -90,6 +90,8 @@ func TestPrepare(t *testing.T) {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0)}}, alone: true, here: []string{"adopt 1"}},
 		"not if the message is in a folder of the other side, from where doveadm sync brings it as its user has it": {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0)}}, other: View{Real: []Message{real(archive, 1, "g", "Q1.mx", `\Seen`)}}},
+		"what is the active side's message is put back where a merge set it aside": {
+			active: View{Real: []Message{real(inbox, 1, "copy7", "Q1.mx")}}, other: View{Copies: []Message{blind(7, "Q1.mx", 0)}}, there: []string{"adopt 7"}},
 		"of two copies of one delivery one": {
 			active: View{Copies: []Message{blind(1, "Q1.mx", 0), blind(2, "Q1.mx", 0)}}, here: []string{"adopt 1"}},
 		"without ids, which nothing can tell apart, all": {
@@ -110,7 +112,7 @@ func TestPrepare(t *testing.T) {
 	}
 	for why, c := range tests {
 		t.Run(why, func(t *testing.T) {
-			m := &merger{now: func() time.Time { return now }}
+			m := &merger{now: func() time.Time { return now }, record: &record{}}
 			other := &c.other
 			if c.alone {
 				other = nil
@@ -132,9 +134,9 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestLate: what was in a folder when the pass began waits for nothing.
+// TestLate: what a merge set aside waits for nothing.
 func TestLate(t *testing.T) {
-	m := &merger{now: func() time.Time { return now }, aside: map[string]bool{"Q1.mx": true}}
+	m := &merger{now: func() time.Time { return now }, record: &record{Aside: map[string]int64{"Q1.mx": 1}}}
 	if !m.late(blind(1, "Q1.mx", 0)) || m.late(blind(1, "Q2.mx", 0)) || m.late(blind(1, "", 0)) {
 		t.Error("late is wrong")
 	}

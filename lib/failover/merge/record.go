@@ -24,6 +24,8 @@ type record struct {
 	Gone  deletions             `json:"gone,omitempty"`
 	Aside map[string]int64      `json:"aside,omitempty"` // what a merge set aside, by delivery id, and when
 	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
+	Were  map[string]moved      `json:"were,omitempty"`  // messages, by GUID, that lay in different folders before the last doveadm sync
+	Stuck bool                  `json:"stuck,omitempty"` // the last pass with another node failed
 }
 
 // deletions are what users deleted, by delivery id.
@@ -94,6 +96,7 @@ func loadRecord(state, address string) (*record, error) {
 }
 
 func (r *record) save(state, address string) error {
+	r.expire(time.Now())
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -124,6 +127,17 @@ func (r *record) prune(others []string, now time.Time) {
 	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return over(d.Noted) })
 	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return over(at) })
 	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return over(a.At) })
+}
+
+// lifetime is how long anything is remembered, also on a node that is always the
+// standby, and of a node that never comes back.
+const lifetime = 60 * 24 * time.Hour
+
+func (r *record) expire(now time.Time) {
+	old := now.Add(-lifetime).Unix()
+	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return d.Noted < old })
+	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return at < old })
+	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return a.At < old })
 }
 
 // adopted is when a copy last became a message.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A delivery can have become a message on each side: the copy of it was adopted
@@ -17,12 +18,15 @@ import (
 // rivals sets aside messages of the other side whose deliveries are messages on
 // both, or were deleted by their user on the active side.
 func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions) {
-	inboxThere, replaced := other.Inbox, ids(other.Copies)
+	inboxThere, removed := other.Inbox, guids(other.Deleted)
 	for _, id := range slices.Sorted(maps.Keys(o.byID)) {
 		ours, theirs := a.byID[id], o.byID[id]
 		arrivedHere, arrivedThere := in(ours, inboxHere), in(theirs, inboxThere)
+		replaced := slices.ContainsFunc(other.Copies, func(c Message) bool { return guids(theirs)[c.GUID] })
 		switch {
 		case o.shares(id, a.guids):
+		case len(ours) > 0 && !slices.ContainsFunc(ours, func(m Message) bool { return !removed[m.GUID] }):
+			// Their user deleted ours there, one of two: doveadm sync takes it and brings theirs.
 		case len(ours) == 0 && gone.has(id):
 			// What came to its place after that is wanted, unless it was only delivered so
 			// late: its user was at work on both sides.
@@ -34,7 +38,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			// Theirs come by doveadm sync, and ours are twins then.
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
-		case !replaced[id]: // else doveadm sync has not brought the others yet
+		case !replaced: // else doveadm sync has not brought the others yet
 			first := slices.MinFunc(theirs, func(x, y Message) int { return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID)) })
 			p.replace(ours, []Message{first})
 		}
@@ -84,7 +88,7 @@ func (p *plan) twins(a, o *index, inbox string) {
 // deletions sets aside what was adopted here, if its user deleted it on the other
 // side, where it was a message of its own, and did nothing with it here. at is
 // when they did, by delivery id.
-func (p *plan) deletions(active, other *View, took map[string]adoption, at map[string]int64) {
+func (p *plan) deletions(active, other *View, took map[string]adoption, at map[string]int64, now time.Time) {
 	a, there := newIndex(active.Real), ids(other.Real)
 	kept := map[string]bool{} // one of two that another merge set aside
 	for _, m := range other.Copies {
@@ -94,7 +98,7 @@ func (p *plan) deletions(active, other *View, took map[string]adoption, at map[s
 		ours := a.byID[id]
 		if len(ours) == 1 && !there[id] && !kept[id] && ours[0].Folder == active.Inbox && took[id].is(ours[0]) && !ours[0].used() && !p.active.set[ours[0].place()] {
 			p.setAside(&p.active, nil, ours[0])
-			p.gone = append(p.gone, id)
+			p.gone[id] = deletion{at[id], now.Unix()}
 		}
 	}
 	p.gather()
@@ -132,9 +136,9 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			return nil, err
 		}
 	}
-	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Since != 0, m.task.Hold})
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold})
 	if o != nil {
-		p.deletions(a, o, took, at)
+		p.deletions(a, o, took, at, m.now())
 	}
 	return p, nil
 }

@@ -16,6 +16,7 @@ func TestRivals(t *testing.T) {
 	}
 	for why, c := range map[string]struct {
 		active, other []Message
+		removed       []Message // by their user on the other side
 		gone          deletions
 		here, there   []string
 		doubles       int
@@ -31,6 +32,8 @@ func TestRivals(t *testing.T) {
 		"and then the other goes": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`), real(archive, 5, g("2"), "Q1.mx", `\Flagged`)}, other: []Message{real(archive, 5, g("2"), "Q1.mx", `\Flagged`)},
 			here: []string{`flag Archive 5 \Seen`, "aside INBOX 1"}, there: []string{`flag Archive 5 \Seen`}, doubles: 1},
+		"of two there, ours was deleted: theirs stays": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(inbox, 5, g("2"), "Q1.mx")}, removed: []Message{{UID: 1, GUID: g("1"), ID: "Q1.mx"}}},
 		"moved on both sides": {
 			active: []Message{real(work, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("2"), "Q1.mx")},
 			there: []string{"aside Archive 5"}, doubles: 1},
@@ -80,7 +83,7 @@ func TestRivals(t *testing.T) {
 		"another one": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(inbox, 2, g("2"), "Q2.mx")}, other: []Message{real(work, 1, g("3"), "Q3.mx")}},
 	} {
-		a, o := &View{Real: c.active}, &View{Real: c.other}
+		a, o := &View{Real: c.active}, &View{Real: c.other, Deleted: c.removed}
 		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
@@ -147,9 +150,9 @@ func TestDeletions(t *testing.T) {
 		a := &View{Real: c.active, Inbox: inbox}
 		p := prepare(a, &c.other, nil, circumstances{late: never, both: true})
 		steps := len(p.active.steps)
-		p.deletions(a, &c.other, took, map[string]int64{"Q1.mx": 5})
-		if got := len(p.active.steps) > steps; got != c.want || slices.Contains(p.gone, "Q1.mx") != c.want || len(p.gone) > 1 {
-			t.Errorf("%s: %q, gone %q", why, words(p.active.steps), p.gone)
+		p.deletions(a, &c.other, took, map[string]int64{"Q1.mx": 5}, now)
+		if got := len(p.active.steps) > steps; got != c.want || p.gone.has("Q1.mx") != c.want || c.want && p.gone["Q1.mx"].At != 5 || len(p.gone) > 1 {
+			t.Errorf("%s: %q, gone %v", why, words(p.active.steps), p.gone)
 		}
 	}
 }

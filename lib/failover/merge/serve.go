@@ -185,7 +185,7 @@ func (s *Server) note(gone deletions, aside []string) error {
 	now := time.Now().Unix()
 	for id, d := range gone {
 		if !rec.Gone.has(id) {
-			rec.Gone[id] = deletion{d.At, now}
+			rec.Gone[id] = deletion{min(max(d.At, 0), now), now}
 		}
 	}
 	for _, id := range aside {

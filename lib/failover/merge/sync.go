@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"rplan/lib/diag"
 )
 
 // Pass is one run over many mailboxes.
@@ -227,7 +229,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		return out, err
 	}
 	here := local{w.Store, task.Address}
-	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}, aside: map[string]bool{}, told: map[string]bool{}}
+	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}, told: map[string]bool{}}
 	m.save = func() error { return rec.save(w.State, task.Address) }
 	if task.Peer != "" {
 		there, err := w.open(ctx, task)
@@ -259,19 +261,21 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		err = m.full(ctx)
 	}
 	if err != nil {
-		err = errors.Join(err, w.distrust(rec, task))
+		err = errors.Join(err, w.distrust(rec, task, diag.KindOf(err) != diag.TryAgain))
 	}
 	return m.out, err
 }
 
 // distrust makes the next pass compare the whole mailbox, after this one broke off.
-func (w *worker) distrust(rec *record, task Task) error {
-	peer, known := rec.Peers[task.Peer]
-	if !known || task.Peer == "" {
+func (w *worker) distrust(rec *record, task Task, stuck bool) error {
+	if task.Peer == "" {
 		return nil
 	}
-	peer.Equal = false
-	rec.Peers[task.Peer] = peer
+	rec.Stuck = stuck
+	if peer, known := rec.Peers[task.Peer]; known {
+		peer.Equal = false
+		rec.Peers[task.Peer] = peer
+	}
 	return rec.save(w.State, task.Address)
 }
 

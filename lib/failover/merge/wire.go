@@ -139,7 +139,7 @@ func (v *View) add(a *answer) error {
 	}
 	m := a.Message
 	if m == nil || m.UID == 0 || m.GUID == "" || len(m.GUID) > maxGUID || m.ID != deliveryID(m.ID) || m.Flags != canonical(m.Flags) ||
-		(a.Store == "real") != isGUID(m.Folder) {
+		(a.Store == "real") != isGUID(m.Folder) || m.Saved < 0 {
 		return errProtocol
 	}
 	switch a.Store {

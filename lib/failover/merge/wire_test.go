@@ -98,7 +98,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%+v arrives as %+v, %v", other, back, err)
 		}
 		p := prepare(active, other, deletions{"Q4.mx": {1, 1}}, circumstances{late: func(Message) bool { return true }, both: true})
-		p.deletions(active, other, map[string]adoption{"Q1.mx": {"g", 1}}, map[string]int64{"Q1.mx": 1})
+		p.deletions(active, other, map[string]adoption{"Q1.mx": {"g", 1}}, map[string]int64{"Q1.mx": 1}, now)
 		for _, s := range slices.Concat(p.active.steps, p.other.steps, cleanup(other, nil)) {
 			if err := s.check(); err != nil {
 				t.Fatalf("%+v: %v", s, err)
