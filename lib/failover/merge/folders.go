@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -73,4 +74,30 @@ func (s Store) dropped(address string) ([]string, error) {
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
+}
+
+// keep gives new GUIDs to folders with messages that the other side has
+// deleted. doveadm sync would delete them here too, with messages in them that
+// the other side knew to be elsewhere, or not at all.
+func (m *merger) keep(ctx context.Context, a, o *View) (kept bool, err error) {
+	for _, k := range []struct {
+		where   string
+		side    side
+		v       *View
+		dropped []string
+	}{{"active", m.active, a, o.Dropped}, {"standby", m.other, o, a.Dropped}} {
+		doomed := k.v.in(k.dropped)
+		if len(doomed) == 0 {
+			continue
+		}
+		folders, err := k.side.folders(ctx)
+		if err != nil {
+			return false, err
+		}
+		if err := m.steps(ctx, k.where, k.side, renew(folders, doomed)); err != nil {
+			return false, err
+		}
+		kept = true
+	}
+	return kept, nil
 }

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"context"
 	"maps"
 	"slices"
 )
@@ -92,4 +93,46 @@ func byGUID(messages []Message) map[string][]Message {
 		all[m.GUID] = append(all[m.GUID], m)
 	}
 	return all
+}
+
+// apart notes what lies in different folders before doveadm sync.
+func (m *merger) apart(ctx context.Context, a, o *View) error {
+	were := apart(a, o)
+	if len(were)+len(m.record.Were) == 0 {
+		return nil
+	}
+	here, err := m.active.folders(ctx)
+	if err != nil {
+		return err
+	}
+	there, err := m.other.folders(ctx)
+	if err != nil {
+		return err
+	}
+	for guid, was := range were {
+		were[guid] = was.named(here, there)
+	}
+	m.record.Were = were
+	return m.save()
+}
+
+// surplus takes away what doveadm sync left in two folders of what both sides had moved.
+func (m *merger) surplus(ctx context.Context, a *View) (done bool, err error) {
+	if len(m.record.Were) == 0 {
+		return false, nil
+	}
+	folders, err := m.active.folders(ctx)
+	if err != nil {
+		return false, err
+	}
+	steps, aside := surplus(a, m.record.Were, folders)
+	if len(steps) == 0 {
+		return false, nil
+	}
+	m.out.repaired += len(steps)
+	m.record.Were = nil
+	if err := m.remember(aside, nil, nil); err != nil {
+		return false, err
+	}
+	return true, m.steps(ctx, "active", m.active, steps)
 }

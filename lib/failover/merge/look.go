@@ -1,0 +1,131 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// look lists both sides and decides what to do. Before a copy is adopted, or a
+// message taken for deleted, it looks twice: one that its user moved while the list
+// was made was in neither folder.
+func (m *merger) look(ctx context.Context, before Stamp) (a, o *View, p *plan, err error) {
+	var missed *plan
+	var dead deletions
+	for look := range 2 {
+		if a, o, err = m.views(ctx); err != nil {
+			return nil, nil, nil, err
+		}
+		again := dead
+		dead = m.deaths(a, o)
+		sure := look > 0
+		if sure {
+			maps.DeleteFunc(dead, func(id string, _ deletion) bool { return !again.has(id) })
+		} else if len(dead) > 0 && (o == nil || len(o.Deleted) == 0) {
+			after, err := m.active.stamp(ctx)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			sure = after.Real == before.Real // and so nothing moved
+		}
+		unsure := len(dead)
+		if sure {
+			maps.Copy(m.record.Gone, dead)
+			unsure = 0
+		}
+		if p, err = m.plan(ctx, a, o); err != nil {
+			return nil, nil, nil, err
+		}
+		if missed != nil {
+			p.onlyMissed(missed)
+		}
+		if p.adopted+unsure == 0 {
+			break
+		}
+		missed = p
+	}
+	return a, o, p, nil
+}
+
+// views lists both sides at once.
+func (m *merger) views(ctx context.Context) (a, o *View, err error) {
+	var failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if m.other != nil {
+			o, failed = m.other.list(ctx)
+		}
+	}()
+	m.step("list")
+	a, err = m.active.list(ctx)
+	<-done
+	if err = errors.Join(err, failed); err != nil {
+		return nil, nil, err
+	}
+	here := ids(a.Real)
+	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
+	maps.Copy(m.seen, here)
+	if o != nil {
+		maps.Copy(m.seen, ids(o.Real))
+	}
+	return a, o, nil
+}
+
+// deaths are the deliveries that users seem to have deleted, and of which that was
+// not known: on the active side, on the other one when that was the active one or
+// took itself for it, or nobody saw where.
+func (m *merger) deaths(a, o *View) deletions {
+	dead := deletions{}
+	note(dead, m.record.Aside, a, ids(a.Real), m.now())
+	if o != nil {
+		set := map[string]int64{} // what it set aside by itself, nobody told
+		for _, c := range o.Copies {
+			set[c.ID] = 1
+		}
+		note(dead, set, o, ids(slices.Concat(a.Real, o.Real)), m.now())
+	}
+	for id, d := range m.vanished(a, o) {
+		if !dead.has(id) {
+			dead[id] = d
+		}
+	}
+	maps.DeleteFunc(dead, func(id string, _ deletion) bool { return m.record.Gone.has(id) })
+	return dead
+}
+
+// vanished are the deliveries that were in a folder when this pass began and are
+// in none any more, although they were not set aside: the other side knew that the
+// user had deleted them. A copy must not become a message.
+func (m *merger) vanished(a, o *View) deletions {
+	there := ids(a.Real)
+	if o != nil {
+		maps.Copy(there, ids(o.Real))
+	}
+	all := deletions{}
+	for id := range m.seen {
+		if !there[id] && m.record.Aside[id] == 0 && !m.record.Gone.has(id) {
+			all[id] = deletion{m.now().Unix(), m.now().Unix()}
+		}
+	}
+	return all
+}
+
+// late says whether a copy's twin will not come any more: the copy is old, or a
+// merge set it aside.
+func (m *merger) late(c Message) bool {
+	return m.record.Aside[c.ID] != 0 || m.now().Sub(time.Unix(c.Saved, 0)) > grace
+}
+
+// news counts messages that only the other side has.
+func news(a, o *View) (n int) {
+	x := newIndex(a.Real)
+	for _, m := range o.Real {
+		if !x.guids[m.GUID] && (m.ID == "" || len(x.byID[m.ID]) == 0) {
+			n++
+		}
+	}
+	return n
+}
