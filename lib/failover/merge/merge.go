@@ -225,7 +225,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		}
 	}
 	now := m.now()
-	m.record.Local, m.record.Stuck = before.Real, false
+	m.record.Local, m.record.Stuck, m.record.Were = before.Real, false, nil
 	if o != nil || len(m.task.Others) == 0 {
 		m.record.Since, m.record.Why = 0, ""
 	}

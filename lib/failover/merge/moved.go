@@ -130,9 +130,12 @@ func (m *merger) surplus(ctx context.Context, a *View) (done bool, err error) {
 		return false, nil
 	}
 	m.out.repaired += len(steps)
-	m.record.Were = nil
 	if err := m.remember(aside, nil, nil); err != nil {
 		return false, err
 	}
-	return true, m.steps(ctx, "active", m.active, steps)
+	if err := m.steps(ctx, "active", m.active, steps); err != nil {
+		return false, err
+	}
+	m.record.Were = nil
+	return true, nil
 }
