@@ -36,7 +36,7 @@ test: packages all
 	RPLAN_SKIPPED=$(CURDIR)/build/skipped $(GO) test -tags $(TAGS) -count 1 -p 1 -timeout 40m ./...
 	@! [ -e build/skipped ] || { echo 'skipped, for want of something:'; sort -u build/skipped; }
 
-# The long scenarios of tests/failover, again and again with other seeds; RPLAN_SEED=N repeats one.
+# The long scenarios of tests/failover, again and again with other seeds; RPLAN_SCENARIO="kills out" RPLAN_SEED=N repeats one.
 MINUTES ?= 30
 soak: packages all
 	@mkdir -p build

@@ -79,6 +79,7 @@ type world struct {
 	config *configuration
 	path   string
 	hooks  string
+	now    time.Time
 
 	lock    sync.Mutex
 	calls   []string
@@ -94,7 +95,7 @@ func newWorld(t *testing.T) *world {
 	dir := t.TempDir()
 	ldif := filepath.Join(dir, "collective.ldif")
 	must(t, os.WriteFile(ldif, []byte(collectiveLDIF()), 0o600))
-	w := &world{t: t, path: filepath.Join(dir, "rplan.toml"), hooks: filepath.Join(dir, "hooks"), reports: map[string]*NodeReport{}}
+	w := &world{t: t, path: filepath.Join(dir, "rplan.toml"), hooks: filepath.Join(dir, "hooks"), now: noon, reports: map[string]*NodeReport{}}
 	w.slapd = slapd.Run(t, slapd.Options{Provider: true, LDIF: []string{ldif}, NoSync: true})
 	password := filepath.Join(dir, "password")
 	must(t, os.WriteFile(password, []byte(w.slapd.RootPassword), 0o600))
@@ -141,7 +142,7 @@ func (w *world) report(node string) *NodeReport {
 	v, err := src.Version(context.Background())
 	must(w.t, err)
 	return &NodeReport{
-		Node: node, Time: noon, Version: "1", Dovecot: "2.3.19.1", Directory: v, Maps: MapsReport{Version: v, States: v, At: noon},
+		Node: node, Time: w.now, Version: "1", Dovecot: "2.3.19.1", Directory: v, Maps: MapsReport{Version: v, States: v, At: noon},
 		Disks: []Disk{{Path: "/var/vmail", Free: 50, Total: 100}},
 	}
 }
@@ -188,7 +189,7 @@ func (w *world) change(o Options) (*change, error) {
 	if o.By == "" {
 		o.By = "ada"
 	}
-	env := &app.Env{Stdin: strings.NewReader(""), Stdout: &w.out, Stderr: &w.errs, Now: func() time.Time { return noon }}
+	env := &app.Env{Stdin: strings.NewReader(""), Stdout: &w.out, Stderr: &w.errs, Now: func() time.Time { return w.now }}
 	store, err := newStore(context.Background(), env, w.config)
 	must(w.t, err)
 	read, err := readDirectory(context.Background(), env, w.config)

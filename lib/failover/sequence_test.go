@@ -367,3 +367,31 @@ func TestWrites(t *testing.T) {
 		}
 	}
 }
+
+// A node that was away for longer than any lag that would be borne is waited for
+// when it comes in; one that is to take over is not.
+func TestWaitsForWhoComesBack(t *testing.T) {
+	w := newWorld(t)
+	late := func(node string, asks int) {
+		r := *w.report(node)
+		r.Directory = "csn:20250101000000.000000Z#000000#000#000000"
+		w.reports[node] = &r
+		w.fault = func(call string) error {
+			if call == "status "+node {
+				if asks--; asks == 0 {
+					delete(w.reports, node)
+				}
+			}
+			return nil
+		}
+	}
+	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true}))
+	w.now = time.Now().Add(time.Hour)
+	late("n2", 4)
+	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
+	if w.reports["n2"] != nil {
+		t.Error("it came in with a directory of last year")
+	}
+	late("n3", 4)
+	w.expectError(w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}), diag.Refused, `the directory of node "n3" lacks what was written`)
+}

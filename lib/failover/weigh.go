@@ -124,7 +124,8 @@ func (c *change) catchUp(ctx context.Context, answers map[string]answer, version
 	for pause := c.pause; ; pause = min(2*pause, 2*time.Second) {
 		late := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 			r := answers[name].report
-			return r == nil || r.Directory == "" || !r.Directory.Older(version) || r.Directory.Lag(version, c.env.Now()) > c.config.failover.MaxLag
+			hopeless := name != c.Node && r != nil && r.Directory.Lag(version, c.env.Now()) > c.config.failover.MaxLag // a node that comes back lags by as long as it was away
+			return r == nil || r.Directory == "" || !r.Directory.Older(version) || hopeless
 		})
 		if len(late) == 0 {
 			return

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -14,11 +15,13 @@ import (
 	"rplan/tests/need"
 )
 
-// scenarios are those that `make test` tries, and `make soak` in long versions.
-var scenarios = []struct {
+type scenario struct {
 	name string
 	run  func(*world)
-}{
+}
+
+// scenarios are those that `make test` tries, and `make soak` in long versions.
+var scenarios = []scenario{
 	{"planned", planned},
 	{"lost", lost},
 	{"empty disk", emptyDisk},
@@ -32,14 +35,20 @@ var scenarios = []struct {
 	{"guards", guards},
 }
 
-// TestScenarios tries one alone if RPLAN_SCENARIO names it.
+// chosen are all, or the one that RPLAN_SCENARIO names.
+func chosen(t *testing.T) []scenario {
+	only := os.Getenv("RPLAN_SCENARIO")
+	list := slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return only != "" && s.name != only })
+	if len(list) == 0 {
+		t.Fatalf("RPLAN_SCENARIO: there is no scenario %q", only)
+	}
+	return list
+}
+
 func TestScenarios(t *testing.T) {
 	programs := build(t)
-	only := os.Getenv("RPLAN_SCENARIO")
-	for _, s := range scenarios {
-		if s.name == only || only == "" {
-			t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, short, seed(t))) })
-		}
+	for _, s := range chosen(t) {
+		t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, short, seed(t))) })
 	}
 }
 
@@ -49,7 +58,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Skip("RPLAN_SOAK is no number of minutes; see make soak")
 	}
-	programs := build(t)
+	programs, scenarios := build(t), chosen(t)
 	var verdicts []*judge.Verdict
 	for i, end := 0, time.Now().Add(time.Duration(minutes*float64(time.Minute))); time.Now().Before(end); i++ {
 		s := scenarios[i%len(scenarios)]

@@ -40,9 +40,14 @@ func (n *Node) OwnDisk(ctx context.Context, dir string) error {
 }
 
 // Stuff leaves some kilobytes of room on an own disk. Unstuff makes room again.
+// A disk that has become fuller meanwhile cannot be made so small.
 func (n *Node) Stuff(ctx context.Context, dir string, kilobytes int) error {
-	_, err := n.Run(ctx, "/bin/sh", "-ec", `used=$(df -k --output=used "$1" | tail -n 1); mount -o "remount,size=$((used + $2))k" "$1"`,
-		"sh", dir, fmt.Sprint(kilobytes))
+	_, err := n.Run(ctx, "/bin/sh", "-c", `
+		for try in 1 2 3 4 5 6 7 8 9 10; do
+			used=$(df -k --output=used "$1" | tail -n 1)
+			mount -o "remount,size=$((used + $2))k" "$1" && exit
+		done
+		exit 1`, "sh", dir, fmt.Sprint(kilobytes))
 	return err
 }
 
