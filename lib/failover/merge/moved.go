@@ -12,11 +12,11 @@ import (
 // message that both moved in both folders.
 
 // carry gives messages of one side the flags that they have on the other, where
-// they lie in another folder. A message that is in several folders is several to its user.
+// they lie in another folder, or were moved to the same one and are new there. A message that is in several folders is several to its user.
 func carry(from, to map[string][]Message) []step {
 	var steps []step
 	for _, guid := range slices.Sorted(maps.Keys(to)) {
-		if here, there := to[guid], from[guid]; len(here) == 1 && len(there) == 1 && here[0].Folder != there[0].Folder {
+		if here, there := to[guid], from[guid]; len(here) == 1 && len(there) == 1 && here[0].place() != there[0].place() {
 			steps = append(steps, unite(here, there[0].Flags)...)
 		}
 	}

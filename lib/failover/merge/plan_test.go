@@ -109,6 +109,9 @@ func TestPrepare(t *testing.T) {
 		"flags of a message that was moved go with it if both sides were used": {
 			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`, `\Deleted`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}},
+		"also within a folder, where it is new": {
+			active: View{Real: []Message{real(inbox, 9, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`)}}, both: true,
+			here: []string{`flag INBOX 9 \Seen`}},
 	}
 	for why, c := range tests {
 		t.Run(why, func(t *testing.T) {
