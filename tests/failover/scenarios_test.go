@@ -45,10 +45,12 @@ func chosen(t *testing.T) []scenario {
 	return list
 }
 
+// TestScenarios kills at every step, not at some, if RPLAN_EVERY is set.
 func TestScenarios(t *testing.T) {
-	programs := build(t)
+	programs, size := build(t), short
+	size.every = os.Getenv("RPLAN_EVERY") != ""
 	for _, s := range chosen(t) {
-		t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, short, seed(t))) })
+		t.Run(s.name, func(t *testing.T) { s.run(newWorld(t, programs, size, seed(t))) })
 	}
 }
 
