@@ -28,7 +28,7 @@ type size struct {
 
 var (
 	short = size{mails: 400, rate: 20, pause: time.Second, patience: 15 * time.Minute}
-	long  = size{mails: 6000, rate: 30, pause: 500 * time.Millisecond, every: true, patience: time.Hour}
+	long  = size{mails: 3000, rate: 20, pause: time.Second, every: true, patience: time.Hour}
 )
 
 // world is a collective of its own for one scenario.
