@@ -98,6 +98,17 @@ func report(t *testing.T, v *judge.Verdict) {
 	t.Logf("\n%s%s", &table, v.Details(5))
 }
 
+// alone are the messages of the inbox of which the user made no copy, so that one thing done is one finding.
+func alone(box judge.Box) []judge.Message {
+	times := map[string]int{}
+	for _, folder := range box {
+		for _, m := range folder.Messages {
+			times[m.Token]++
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(box["INBOX"].Messages), func(m judge.Message) bool { return times[m.Token] > 1 })
+}
+
 // A life that nothing disturbs gives a judge nothing to find; whatever is then done behind the users' backs, they find.
 func TestUndisturbed(t *testing.T) {
 	l, ctx, life := start(t, Config{Seed: uint64(time.Now().UnixNano()), Mails: 300, Rate: 60, Pause: 100 * time.Millisecond})
@@ -115,7 +126,7 @@ func TestUndisturbed(t *testing.T) {
 	}
 
 	user := lab.Users(3)[0].Address
-	inbox := all[user].Active["INBOX"].Messages
+	inbox := alone(all[user].Active)
 	if len(inbox) < 4 {
 		t.Fatalf("%s has %d messages", user, len(inbox))
 	}
