@@ -76,6 +76,10 @@ func (o *Options) complete() error {
 		if o.Args[0] == "in" && o.Lost {
 			return diag.Usage.Errorf("a node that comes in is not lost").WithHint("--lost goes with plan out")
 		}
+	case "sync":
+		if o.Lost && o.Peer == "" {
+			return diag.Usage.Errorf("sync --lost: --peer names the node that is lost")
+		}
 	case "serve":
 		o.Original = os.Getenv("SSH_ORIGINAL_COMMAND")
 	}

@@ -20,6 +20,7 @@ func TestOptionsRefused(t *testing.T) {
 		{Options{Verb: "plan", Args: []string{"up", "n1"}}, `there is no plan for "up", only for out and in`},
 		{Options{Verb: "plan", Args: []string{"in", "n1"}, Lost: true}, `a node that comes in is not lost`},
 		{Options{Verb: "out", Args: []string{"n1"}, Insist: []string{"last-node", "lastnode"}}, `--insist: there is no guard "lastnode"`},
+		{Options{Verb: "sync", Lost: true}, `sync --lost: --peer names the node that is lost`},
 		{Options{Verb: "sync", Jobs: -1}, `--jobs: -1 is less than none`},
 	} {
 		if err := Run(context.Background(), &app.Env{}, c.o); diag.KindOf(err) != diag.Usage || !strings.Contains(err.Error(), c.want) {

@@ -42,9 +42,6 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 		return err
 	}
 	s.nodes = known.Snapshot
-	if o.Lost && o.Peer == "" {
-		return diag.Usage.Errorf("sync --lost: --peer names the node that is lost")
-	}
 	if o.Peer != "" && s.nodes.Node(o.Peer) == nil {
 		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
 	}

@@ -109,15 +109,19 @@ const oddRound = 2
 // rename gives folders of the other side the GUIDs of the active side's, where
 // doveadm sync does not come to an end without.
 func (m *merger) rename(ctx context.Context) error {
-	here, err := m.active.folders(ctx)
-	if err != nil {
-		return err
-	}
-	there, err := m.other.folders(ctx)
+	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err
 	}
 	return m.steps(ctx, "standby", m.other, rename(here, there))
+}
+
+// folders are the GUIDs by name of both sides, there being nil without another.
+func (m *merger) folders(ctx context.Context) (here, there map[string]string, err error) {
+	if here, err = m.active.folders(ctx); err == nil && m.other != nil {
+		there, err = m.other.folders(ctx)
+	}
+	return here, there, err
 }
 
 // round is one comparison, what it asks for, and one doveadm sync. It says
@@ -146,9 +150,6 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
-		if err := m.forget(ctx, a, o); err != nil {
-			return false, err
-		}
 		return true, m.finish(ctx, a, o, before)
 	}
 	m.out.changed = true
@@ -166,9 +167,6 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if o == nil {
 		if !p.empty() {
 			return false, nil
-		}
-		if err := m.forget(ctx, a, nil); err != nil {
-			return false, err
 		}
 		return true, m.finish(ctx, a, nil, before)
 	}
@@ -210,10 +208,13 @@ func (m *merger) sync(ctx context.Context, before Stamp) error {
 	return err
 }
 
-// finish purges the copies that are not needed any more and records that the
-// sides are equal. A list that was made while the user moved things is no ground
+// finish expunges what was deleted, purges the copies that are not needed any more
+// and records that the sides are equal. A list that was made while the user moved things is no ground
 // to purge anything.
 func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
+	if err := m.forget(ctx, a, o); err != nil {
+		return err
+	}
 	after, err := m.active.stamp(ctx)
 	if err != nil {
 		return err

@@ -12,7 +12,8 @@ import (
 // message that both moved in both folders.
 
 // carry gives messages of one side the flags that they have on the other, where
-// they lie in another folder, or were moved to the same one and are new there. A message that is in several folders is several to its user.
+// they lie in another folder, or were moved to the same one and are new there. A
+// message that is in several folders is several to its user.
 func carry(from, to map[string][]Message) []step {
 	var steps []step
 	for _, guid := range slices.Sorted(maps.Keys(to)) {
@@ -101,11 +102,7 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 	if len(were)+len(m.record.Were) == 0 {
 		return nil
 	}
-	here, err := m.active.folders(ctx)
-	if err != nil {
-		return err
-	}
-	there, err := m.other.folders(ctx)
+	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err
 	}

@@ -117,13 +117,17 @@ const remembered = 6 * 24 * time.Hour
 // prune drops what no node can have a message of any more that does not know it:
 // others are the other nodes of the mailbox's placement.
 func (r *record) prune(others []string, now time.Time) {
-	over := func(since int64) bool {
+	r.drop(func(since int64) bool {
 		known := now.Unix()-since > int64(remembered/time.Second)
 		for _, node := range others {
 			known = known && r.Peers[node].At > since
 		}
 		return known
-	}
+	})
+}
+
+// drop forgets what is over, by the time at which it was noted.
+func (r *record) drop(over func(since int64) bool) {
 	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return over(d.Noted) })
 	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return over(at) })
 	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return over(a.At) })
@@ -135,9 +139,7 @@ const lifetime = 60 * 24 * time.Hour
 
 func (r *record) expire(now time.Time) {
 	old := now.Add(-lifetime).Unix()
-	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return d.Noted < old })
-	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return at < old })
-	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return a.At < old })
+	r.drop(func(since int64) bool { return since < old })
 }
 
 // adopted is when a copy last became a message.

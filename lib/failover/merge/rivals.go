@@ -18,13 +18,14 @@ import (
 // rivals sets aside messages of the other side whose deliveries are messages on
 // both, or were deleted by their user on the active side.
 func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions) {
-	inboxThere, removed := other.Inbox, guids(other.Deleted)
+	inboxThere, removed, copies := other.Inbox, guids(other.Deleted), guids(other.Copies)
 	for _, id := range slices.Sorted(maps.Keys(o.byID)) {
+		if o.shares(id, a.guids) { // as most do
+			continue
+		}
 		ours, theirs := a.byID[id], o.byID[id]
 		arrivedHere, arrivedThere := in(ours, inboxHere), in(theirs, inboxThere)
-		replaced := slices.ContainsFunc(other.Copies, func(c Message) bool { return guids(theirs)[c.GUID] })
 		switch {
-		case o.shares(id, a.guids):
 		case len(ours) > 0 && !slices.ContainsFunc(ours, func(m Message) bool { return !removed[m.GUID] }):
 			// Their user deleted ours there, one of two: doveadm sync takes it and brings theirs.
 		case len(ours) == 0 && gone.has(id):
@@ -38,7 +39,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			// Theirs come by doveadm sync, and ours are twins then.
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
-		case !replaced: // else doveadm sync has not brought the others yet
+		case !slices.ContainsFunc(theirs, func(m Message) bool { return copies[m.GUID] }): // else doveadm sync has not brought the others yet
 			first := slices.MinFunc(theirs, func(x, y Message) int { return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID)) })
 			p.replace(ours, []Message{first})
 		}
@@ -73,6 +74,9 @@ func (m Message) used() bool {
 // user made has the GUID of the message.
 func (p *plan) twins(a, o *index, inbox string) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
+		if len(a.byID[id]) < 2 {
+			continue
+		}
 		arranged := guids(filter(a.byID[id], func(m Message) bool { return m.Folder != inbox }))
 		if len(arranged) == 0 {
 			continue
@@ -89,6 +93,9 @@ func (p *plan) twins(a, o *index, inbox string) {
 // side, where it was a message of its own, and did nothing with it here. at is
 // when they did, by delivery id.
 func (p *plan) deletions(active, other *View, took map[string]adoption, at map[string]int64, now time.Time) {
+	if len(at) == 0 {
+		return
+	}
 	a, there := newIndex(active.Real), ids(other.Real)
 	kept := map[string]bool{} // one of two that another merge set aside
 	for _, m := range other.Copies {
@@ -122,18 +129,16 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 	gone, took := m.record.Gone, m.record.Took
 	var at map[string]int64
 	if contested(a, o, gone, took) {
-		folders, err := m.active.folders(ctx)
-		if err == nil && o != nil {
-			a.Inbox = folders["INBOX"]
-			if folders, err = m.other.folders(ctx); err == nil {
-				at, err = m.deletedThere(a, o)
-			}
-			o.Inbox = folders["INBOX"]
-		} else if err == nil {
-			a.Inbox = folders["INBOX"]
-		}
+		here, there, err := m.folders(ctx)
 		if err != nil {
 			return nil, err
+		}
+		a.Inbox = here["INBOX"]
+		if o != nil {
+			o.Inbox = there["INBOX"]
+			if at, err = m.deletedThere(a, o); err != nil {
+				return nil, err
+			}
 		}
 	}
 	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold})
