@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -217,8 +216,8 @@ func (c *change) everybody(but ...string) []string {
 
 // locked takes the lock that lets one change at a time be made from this machine.
 func locked(ctx context.Context, c *configuration) (*lock.Lock, error) {
-	if err := os.MkdirAll(c.failover.State, 0o700); err != nil {
-		return nil, diag.CantCreate.Errorf("making failover.state: %w", err)
+	if err := c.makeState(); err != nil {
+		return nil, err
 	}
 	held, err := lock.Acquire(ctx, filepath.Join(c.failover.State, ".change.lock"), 0)
 	if diag.KindOf(err) == diag.TryAgain {

@@ -83,6 +83,9 @@ func (r *recent) get(now time.Time, read func() (*source.Result, error)) (*sourc
 }
 
 func (s *server) answerMail(ctx context.Context, q asked) error {
+	if err := s.config.makeState(); err != nil {
+		return err
+	}
 	return s.mergeServer(ctx, q.peer).Mail(ctx, q.stdin, q.stdout)
 }
 

@@ -2,12 +2,14 @@ package failover
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"rplan/lib/atomicfile"
 	"rplan/lib/conf"
 	"rplan/lib/diag"
 	"rplan/lib/source"
@@ -145,6 +147,14 @@ type configuration struct {
 	path     string
 	failover Settings
 	genmaps  map[string]any // of rp-genmaps
+}
+
+// makeState makes the state directory. What is above it other services pass through, to the maps.
+func (c *configuration) makeState() error {
+	if err := atomicfile.MkdirAll(c.failover.State, 0o700); err != nil {
+		return fmt.Errorf("making failover.state: %w", err)
+	}
+	return nil
 }
 
 func loadConfiguration(path string) (*configuration, error) {

@@ -46,8 +46,8 @@ func runSync(ctx context.Context, env *app.Env, o Options, c *configuration) err
 		return diag.Usage.Errorf("--peer: there is no node %q", o.Peer).WithHint("the nodes are %s", strings.Join(s.nodes.NodeNames(), ", "))
 	}
 	if !o.DryRun {
-		if err := os.MkdirAll(c.failover.State, 0o700); err != nil {
-			return diag.CantCreate.Errorf("making the state directory: %w", err)
+		if err := c.makeState(); err != nil {
+			return err
 		}
 	}
 	if !o.DryRun && s.whole() {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
 )
 
@@ -22,7 +23,7 @@ func makeRoot(maps string) error {
 		}
 		return nil
 	}
-	err := os.MkdirAll(filepath.Dir(maps), 0o755)
+	err := atomicfile.MkdirAll(filepath.Dir(maps), 0o755)
 	if err == nil {
 		err = appear(maps, 0o755, -1)
 	}

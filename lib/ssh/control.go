@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
 )
 
@@ -26,7 +27,7 @@ func (c *Client) Prepare() error {
 	if len(dir) > maxControlDir {
 		return diag.Config.Errorf("the directory of connections %q has more than %d characters, too many for a socket in it", dir, maxControlDir)
 	}
-	err := os.MkdirAll(filepath.Dir(dir), 0o755)
+	err := atomicfile.MkdirAll(filepath.Dir(dir), 0o755)
 	if err == nil {
 		err = os.Mkdir(dir, 0o700) // no umask takes more away than that leaves
 	}

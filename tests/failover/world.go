@@ -236,9 +236,13 @@ func (w *world) settle() {
 	}
 }
 
-// eventually calls f until it succeeds, or fails the test at its end.
+// patience is more than anything takes that comes by itself.
+const patience = 5 * time.Minute
+
+// eventually calls f until it succeeds, or fails the test with what f said last.
 func (w *world) eventually(f func() error) {
 	w.Helper()
+	late := time.After(patience)
 	for {
 		err := f()
 		if err == nil {
@@ -246,6 +250,8 @@ func (w *world) eventually(f func() error) {
 		}
 		select {
 		case <-w.ctx.Done():
+			w.Fatal(err)
+		case <-late:
 			w.Fatal(err)
 		case <-time.After(300 * time.Millisecond):
 		}

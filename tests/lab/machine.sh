@@ -18,7 +18,8 @@ mkdir -m 1777 /run/lock
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore # an address is reached on its own network only
 # What the host's own servers keep is not this machine's.
-for dir in /var/lib/ldap /var/lib/knot /var/lib/postfix /var/lib/dovecot /var/lib/rplan /var/spool/postfix /var/spool/mlmmj \
+rm -rf /var/lib/rplan
+for dir in /var/lib/ldap /var/lib/knot /var/lib/postfix /var/lib/dovecot /var/spool/postfix /var/spool/mlmmj \
 	/var/mail /var/vmail /srv /etc/rplan /etc/letsencrypt; do
 	[ ! -d "$dir" ] || mount -t tmpfs -o "mode=$(stat -c %a "$dir"),uid=$(stat -c %u "$dir"),gid=$(stat -c %g "$dir")" lab "$dir"
 done
