@@ -46,7 +46,7 @@ type asked struct {
 	stdout io.Writer
 }
 
-// questions are all that serve answers. Mail and dsync are package merge's.
+// questions are all that serve answers. Mail is package merge's.
 var questions map[string]question
 
 func init() {
@@ -57,7 +57,6 @@ func init() {
 		"sync":   {1, (*server).answerSync},
 		"adopt":  {1, (*server).answerSync}, // without the peer, which is lost
 		"mail":   {0, (*server).answerMail},
-		"dsync":  {2, (*server).answerDsync}, // doveadm sync adds the word dsync-server
 	}
 }
 

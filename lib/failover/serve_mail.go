@@ -88,8 +88,3 @@ func (s *server) answerMail(ctx context.Context, q asked) error {
 	}
 	return s.mergeServer(ctx, q.peer).Mail(ctx, q.stdin, q.stdout)
 }
-
-// answerDsync becomes doveadm.
-func (s *server) answerDsync(ctx context.Context, q asked) error {
-	return s.mergeServer(ctx, q.peer).Dsync(q.args[0])
-}

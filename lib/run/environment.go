@@ -36,8 +36,8 @@ func notFound(name string) error {
 	return diag.Unavailable.Errorf("%q: %w", name, exec.ErrNotFound)
 }
 
-// environment is all that a program gets to know of ours.
-func environment() []string {
+// Environment is all that a program gets to know of ours.
+func Environment() []string {
 	return []string{"PATH=" + searchPath(), "HOME=" + cmp.Or(os.Getenv("HOME"), "/"), "LANG=C.UTF-8"}
 }
 

@@ -33,6 +33,7 @@ var ErrTimeout = errors.New("timed out")
 type Cmd struct {
 	Argv      []string // a path, or a name for LookPath, and the arguments
 	Stdin     []byte
+	Files     []*os.File    // its descriptors 3 and up
 	Env       []string      // "NAME=value", beside PATH, HOME and LANG=C.UTF-8, which are all that is passed on
 	Dir       string        // "" is the current directory
 	Timeout   time.Duration // 0 is DefaultTimeout
@@ -76,7 +77,8 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
 	cmd.Args[0] = c.Argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), stdout, stderr
-	cmd.Env = append(environment(), c.Env...)
+	cmd.ExtraFiles = c.Files
+	cmd.Env = append(Environment(), c.Env...)
 	cmd.Dir = c.Dir
 	cutShort, err := runGroup(cmd)
 

@@ -24,11 +24,11 @@ import (
 
 // TestMain runs the tests a second time, in namespaces: with the process that
 // is number 1 there every daemon ends. The same program is also what the nodes
-// run: "serve NODE PEER WORDS...", and "pass KILL NODE PEER USERS..." for a
+// run: "serve NODE PEER", and "pass KILL NODE PEER USERS..." for a
 // pass that is killed at its step number KILL.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 3 && os.Args[1] == "serve" {
-		os.Exit(serve(os.Args[2], os.Args[3], os.Args[4:]))
+		os.Exit(serve(os.Args[2], os.Args[3]))
 	}
 	if len(os.Args) > 4 && os.Args[1] == "pass" {
 		os.Exit(killed(os.Args[2], os.Args[3], os.Args[4], os.Args[5:]))
@@ -61,7 +61,7 @@ func become(node string) {
 	os.Setenv("PATH", programs(node)+":/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-func serve(node, peer string, words []string) int {
+func serve(node, peer string) int {
 	become(node)
 	s := &merge.Server{
 		Store: store(node), State: state(node), Peer: peer,
@@ -81,13 +81,7 @@ func serve(node, peer string, words []string) int {
 			return err
 		},
 	}
-	var err error
-	if words[0] == "dsync" {
-		err = s.Dsync(words[1])
-	} else {
-		err = s.Mail(context.Background(), os.Stdin, os.Stdout)
-	}
-	if err != nil {
+	if err := s.Mail(context.Background(), os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -96,12 +90,12 @@ func serve(node, peer string, words []string) int {
 
 // dial leads to the other node, which is this program. A node whose file "cut" exists cannot be reached.
 func dial(node string) merge.Dial {
-	return func(peer string, words ...string) ([]string, error) {
+	return func(peer string) ([]string, error) {
 		if _, err := os.Stat(state(peer) + ".cut"); err == nil {
 			return nil, diag.TryAgain.Errorf("node %q cannot be reached", peer)
 		}
 		self, err := os.Executable()
-		return append([]string{self, "serve", peer, node}, words...), err
+		return []string{self, "serve", peer, node}, err
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,12 +203,13 @@ func (l local) doveadm(ctx context.Context, args ...string) error {
 // joined most, and wants to be called again (doveadm-sync(1), exit code 2).
 var errAgain = errors.New("changed meanwhile")
 
-// sync joins this side with another node's, to whose dsync-server argv leads.
-func (l local) sync(ctx context.Context, argv []string) error {
+// sync joins this side with another node's, to whose dsync-server argv leads, a program
+// that gets these files as its descriptors 3 and up.
+func (l local) sync(ctx context.Context, argv []string, files ...*os.File) error {
 	const again = 2
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
 	args := append([]string{"doveadm", "sync", "-f", "-l", seconds(lockWait), "-T", seconds(silence), "-u", l.address}, argv...)
-	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout})
+	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout, Files: files})
 	if result.ExitCode == again {
 		return errAgain
 	}

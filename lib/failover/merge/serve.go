@@ -2,24 +2,21 @@ package merge
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"rplan/lib/diag"
 	"rplan/lib/lock"
-	"rplan/lib/run"
 )
 
 // Server is this node's side of a conversation with another node, which may do
@@ -34,7 +31,8 @@ type Server struct {
 	mu     sync.Mutex // of what follows, and of Has
 	opened local
 	held   *lock.Lock
-	over   error // why the peer may not go on with the mailbox that was opened
+	over   error  // why the peer may not go on with the mailbox that was opened
+	child  *child // a doveadm sync on it that is under way
 }
 
 // Mail answers requests until there are no more.
@@ -60,13 +58,18 @@ func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
 			return diag.BadData.Errorf("what node %q asks: %w", s.Peer, err)
 		}
 		end := &answer{End: true}
-		s.mu.Lock()
-		err = s.answer(ctx, &r, send)
-		s.mu.Unlock()
+		var broken error
+		if r.Do == "dsync" {
+			err, broken = s.dsync(ctx, requests, out)
+		} else {
+			s.mu.Lock()
+			err = s.answer(ctx, &r, send)
+			s.mu.Unlock()
+		}
 		if err != nil {
 			end.Error, end.Kind = err.Error(), int(diag.KindOf(err))
 		}
-		if err := errors.Join(send(end), w.Flush()); err != nil {
+		if err := cmp.Or(broken, errors.Join(send(end), w.Flush())); err != nil {
 			return diag.TryAgain.Errorf("answering node %q: %w", s.Peer, err)
 		}
 		if ctx.Err() != nil {
@@ -90,8 +93,12 @@ func (s *Server) watch(ctx context.Context) {
 		s.mu.Lock()
 		if s.held != nil {
 			if err := s.Has(s.opened.address); err != nil {
-				s.shut()
 				s.over = err
+				if s.child != nil {
+					s.child.stop()
+					<-s.child.gone
+				}
+				s.shut()
 			}
 		}
 		s.mu.Unlock()
@@ -113,10 +120,8 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 	case r.Do == "close":
 		s.shut()
 		return nil
-	case s.held == nil && s.over != nil:
-		return s.over
 	case s.held == nil:
-		return diag.BadData.Errorf("no mailbox is open")
+		return s.goOn()
 	case r.Do == "list":
 		v, err := s.opened.list(ctx)
 		if err != nil {
@@ -130,12 +135,12 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 		}
 		return err
 	case r.Do == "step" && r.Step != nil:
-		if err := s.Has(s.opened.address); err != nil {
+		if err := s.goOn(); err != nil {
 			return err
 		}
 		return s.opened.do(ctx, *r.Step)
 	case r.Do == "note":
-		if err := s.Has(s.opened.address); err != nil {
+		if err := s.goOn(); err != nil {
 			return err
 		}
 		return s.note(r.Gone, r.IDs)
@@ -151,9 +156,8 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 	return diag.BadData.Errorf("no request of rp-failover's: %.40q", r.Do)
 }
 
-// open takes the lock of a mailbox. While it is held the same peer, named in a
-// file beside it, may run doveadm sync on it, see Dsync: so only one merge of a
-// mailbox is at work, also where two nodes take themselves for the active one.
+// open takes the lock of a mailbox: so only one merge of it is at work, also where
+// two nodes take themselves for the active one.
 func (s *Server) open(ctx context.Context, address string) error {
 	s.shut()
 	s.over = nil
@@ -163,10 +167,6 @@ func (s *Server) open(ctx context.Context, address string) error {
 	held, err := lockMailbox(ctx, s.State, address, busyFor)
 	if err != nil {
 		return err
-	}
-	if err := os.WriteFile(holderPath(s.State, address), []byte(s.Peer), 0o600); err != nil {
-		held.Release()
-		return diag.CantCreate.Errorf("%w", err)
 	}
 	s.held, s.opened = held, local{s.Store, address}
 	return nil
@@ -215,6 +215,17 @@ func areIDs(ids []string) bool {
 	return len(ids) <= 2*mostIDs && !slices.ContainsFunc(ids, func(id string) bool { return id == "" || deliveryID(id) != id })
 }
 
+// goOn says why the peer may not change the mailbox that it opened, if it may not.
+func (s *Server) goOn() error {
+	switch {
+	case s.held == nil && s.over != nil:
+		return s.over
+	case s.held == nil:
+		return diag.BadData.Errorf("no mailbox is open")
+	}
+	return s.Has(s.opened.address)
+}
+
 func (s *Server) may(address string) error {
 	if !isAddress(address) {
 		return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
@@ -224,57 +235,13 @@ func (s *Server) may(address string) error {
 
 func (s *Server) shut() {
 	if s.held != nil {
-		_ = os.Remove(holderPath(s.State, s.opened.address))
 		s.held.Release()
 		s.held = nil
 	}
 }
 
-// Dsync becomes Dovecot's side of a doveadm sync that the peer runs on a
-// mailbox that it has open. It returns only if it cannot.
-func (s *Server) Dsync(word string) error {
-	text, err := base64.RawURLEncoding.DecodeString(word)
-	address := string(text)
-	if err != nil {
-		return diag.BadData.Errorf("no address of a mailbox: %.80q", word)
-	}
-	if err := s.may(address); err != nil {
-		return err
-	}
-	if !s.hasOpened(address) {
-		return diag.Refused.Errorf("node %q has not opened the mailbox of %q", s.Peer, address)
-	}
-	path, err := run.LookPath("doveadm")
-	if err != nil {
-		return err
-	}
-	// A clean environment, as Dovecot's programs hand settings to each other in it.
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "LANG=C.UTF-8"}
-	return &exec.Error{Name: path, Err: syscall.Exec(path, []string{"doveadm", "dsync-server", "-u", address}, env)}
-}
-
-// hasOpened says whether another process of ours holds the mailbox's lock for
-// the peer. One that was killed has left its file, but no lock.
-func (s *Server) hasOpened(address string) bool {
-	peer, err := os.ReadFile(holderPath(s.State, address))
-	if err != nil || string(peer) != s.Peer {
-		return false
-	}
-	free, err := lock.Acquire(context.Background(), lockPath(s.State, address), 0)
-	if err == nil {
-		free.Release()
-	}
-	return diag.KindOf(err) == diag.TryAgain
-}
-
-// dsyncWord is the address as Dsync takes it, which no shell misreads.
-func dsyncWord(address string) string { return base64.RawURLEncoding.EncodeToString([]byte(address)) }
-
 // lockPath is beside the record of the mailbox.
 func lockPath(state, address string) string { return recordPath(state, address) + ".lock" }
-
-// holderPath is of the file that names the peer for which the lock is held.
-func holderPath(state, address string) string { return lockPath(state, address) + ".for" }
 
 // busyFor is how long a merge waits for another one of the same mailbox.
 const busyFor = 2 * time.Second
@@ -290,10 +257,6 @@ func lockMailbox(ctx context.Context, state, address string, wait time.Duration)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the mailbox of %q: %w", address, err)
-	}
-	if err := os.Remove(holderPath(state, address)); err != nil && !gone(err) { // of one that was killed
-		held.Release()
-		return nil, diag.CantCreate.Errorf("the mailbox of %q: %w", address, err)
 	}
 	return held, nil
 }

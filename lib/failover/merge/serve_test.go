@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,51 +133,27 @@ func TestLetsGo(t *testing.T) {
 	}
 }
 
-// TestDsyncNeedsTheLock: only who has the mailbox open now may run doveadm sync on it.
-func TestDsyncNeedsTheLock(t *testing.T) {
+// TestOpenedOnce: one merge of a mailbox is at work at a time.
+func TestOpenedOnce(t *testing.T) {
 	s := server(t)
-	if s.hasOpened(user) {
-		t.Error("before anything")
-	}
 	if err := s.open(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
 	third := &Server{Store: s.Store, State: s.State, Peer: "n3", Has: s.Has, All: s.All}
-	if !s.hasOpened(user) || third.hasOpened(user) {
-		t.Error("the one that opened it may, another node may not")
-	}
 	if err := third.open(t.Context(), user); diag.KindOf(err) != diag.TryAgain {
 		t.Errorf("opened twice: %v", err)
 	}
-	s.held.Release() // as if it was killed
-	if _, err := os.Stat(holderPath(s.State, user)); err != nil || s.hasOpened(user) {
-		t.Errorf("one that was killed has it open: %v", err)
+	s.shut()
+	if err := third.open(t.Context(), user); err != nil {
+		t.Errorf("after it was shut: %v", err)
 	}
-	// And then a pass of this node is at work.
-	held, err := lockMailbox(t.Context(), s.State, user, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.hasOpened(user) {
-		t.Error("the lock of this node is taken for the peer's")
-	}
-	if err := s.Dsync(dsyncWord(user)); diag.KindOf(err) != diag.Refused {
-		t.Error(err)
-	}
-	held.Release()
-	for _, word := range []string{"*", user, dsyncWord("bob@example.org"), dsyncWord("../x@y")} {
-		if err := s.Dsync(word); err == nil {
-			t.Errorf("%q is let in", word)
-		}
-	}
-}
-
-func TestShut(t *testing.T) {
-	s := server(t)
+	third.shut()
+	// The end of the conversation shuts it too.
 	if _, err := asks(t, s, `{"do":"open","address":"`+user+`"}`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(holderPath(s.State, user)); err == nil || s.hasOpened(user) {
-		t.Error("the end of the conversation shuts nothing")
+	if err := third.open(t.Context(), user); err != nil {
+		t.Errorf("after the conversation: %v", err)
 	}
+	third.shut()
 }

@@ -19,9 +19,8 @@ import (
 	"rplan/lib/run"
 )
 
-// Dial says how to run words on another node's "rp-failover serve": the argv of
-// an ssh.
-type Dial func(peer string, words ...string) ([]string, error)
+// Dial says how to reach another node's Server: the argv of an ssh.
+type Dial func(peer string) ([]string, error)
 
 // session is a conversation with another node.
 type session struct {
@@ -36,9 +35,9 @@ type session struct {
 // answerTime bounds the silence of another node: a step there may move many messages.
 const answerTime = doveadmTimeout
 
-// begin starts a conversation; end ends it.
+// begin starts a conversation; close ends it.
 func begin(ctx context.Context, dial Dial, peer string) (*session, error) {
-	argv, err := dial(peer, "mail")
+	argv, err := dial(peer)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +48,7 @@ func begin(ctx context.Context, dial Dial, peer string) (*session, error) {
 	s := &session{peer: peer, said: &lockedBuffer{}}
 	s.cmd = exec.CommandContext(ctx, path, argv[1:]...)
 	s.cmd.Args[0] = argv[0]
-	s.cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
+	s.cmd.Env = run.Environment()
 	s.cmd.Stderr = s.said
 	s.cmd.WaitDelay = time.Second
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -67,8 +66,8 @@ func begin(ctx context.Context, dial Dial, peer string) (*session, error) {
 	return s, nil
 }
 
-// end closes the conversation, upon which the other side lets go of what it holds.
-func (s *session) end() {
+// close ends the conversation, upon which the other side lets go of what it holds.
+func (s *session) close() {
 	_ = s.in.Close()
 	done := make(chan struct{})
 	go func() {
@@ -87,29 +86,50 @@ func (s *session) ask(r request, use func(*answer) error) error {
 	if s.lost != nil {
 		return s.lost
 	}
-	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
-	defer silence.Stop()
+	err := s.send(r)
+	if err != nil {
+		return s.lose(err)
+	}
+	refused, err := s.hear(use)
+	if err != nil {
+		return s.lose(err)
+	}
+	return refused
+}
+
+func (s *session) send(r request) error {
 	text, err := json.Marshal(r)
 	if err == nil {
 		_, err = s.in.Write(append(text, '\n'))
 	}
+	return err
+}
+
+// hear reads an answer to its end. Its first error is the other node's, its second the end of the conversation.
+func (s *session) hear(use func(*answer) error) (refused, broken error) {
+	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
+	defer silence.Stop()
 	s.out.left = mostAnswer
-	for err == nil {
+	for {
 		var a answer
-		if err = s.out.next(&a); err != nil {
-			break
+		if err := s.out.next(&a); err != nil {
+			return nil, err
 		}
 		silence.Reset(answerTime)
 		if a.End {
 			if err := a.err(); err != nil {
-				return fmt.Errorf("node %q: %w", s.peer, err)
+				return fmt.Errorf("node %q: %w", s.peer, err), nil
 			}
-			return nil
+			return nil, nil
 		}
-		if err = use(&a); err != nil {
-			break
+		if err := use(&a); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// lose gives the conversation up.
+func (s *session) lose(err error) error {
 	s.lost = s.why(err)
 	return s.lost
 }
@@ -260,17 +280,17 @@ func (l *sessions) take(peer string) *session {
 	s := l.idle[i]
 	l.idle = slices.Delete(l.idle, i, i+1)
 	if s.lost != nil {
-		s.end()
+		s.close()
 		return nil
 	}
 	return s
 }
 
-func (l *sessions) end() {
+func (l *sessions) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.idle {
-		s.end()
+		s.close()
 	}
 	l.idle = nil
 }

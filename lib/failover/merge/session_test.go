@@ -15,7 +15,7 @@ import (
 
 // says leads to a node that is a shell command.
 func says(script string) Dial {
-	return func(string, ...string) ([]string, error) { return []string{"sh", "-c", script}, nil }
+	return func(string) ([]string, error) { return []string{"sh", "-c", script}, nil }
 }
 
 // talk begins a conversation with such a node.
@@ -25,7 +25,7 @@ func talk(t *testing.T, ctx context.Context, script string) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.end)
+	t.Cleanup(s.close)
 	return s
 }
 
@@ -61,7 +61,7 @@ func TestSession(t *testing.T) {
 			if _, again := s.stamps(); s.lost != nil && again != s.lost {
 				t.Errorf("a conversation that ended goes on: %v", again)
 			}
-			s.end()
+			s.close()
 			if time.Since(began) > 4*time.Second || s.cmd.ProcessState == nil {
 				t.Errorf("after %v, ssh is %v", time.Since(began), s.cmd.ProcessState)
 			}
@@ -88,7 +88,7 @@ func TestSessionCancelled(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%s waits for ever", r.Do)
 		}
-		s.end()
+		s.close()
 		if s.cmd.ProcessState == nil {
 			t.Errorf("%s: ssh stayed behind", r.Do)
 		}
@@ -98,11 +98,11 @@ func TestSessionCancelled(t *testing.T) {
 func TestSessionEnds(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "let go")
 	s := talk(t, t.Context(), `cat >/dev/null; touch "`+file+`"`)
-	s.end()
+	s.close()
 	if _, err := os.Stat(file); err != nil {
 		t.Error("the other side did not see the end")
 	}
-	if _, err := begin(t.Context(), func(string, ...string) ([]string, error) { return []string{"/nowhere/ssh"}, nil }, "n2"); diag.KindOf(err) != diag.Unavailable {
+	if _, err := begin(t.Context(), func(string) ([]string, error) { return []string{"/nowhere/ssh"}, nil }, "n2"); diag.KindOf(err) != diag.Unavailable {
 		t.Error(err)
 	}
 }

@@ -42,7 +42,7 @@ func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 	began := p.Now()
 	r := &Report{Mailboxes: len(tasks)}
 	peers := p.look(ctx, tasks)
-	defer p.spare.end()
+	defer p.spare.close()
 	for name, state := range peers {
 		if state.err != nil {
 			r.Unreachable = append(r.Unreachable, name)
@@ -128,7 +128,7 @@ type worker struct {
 
 func (w *worker) end() {
 	for _, s := range w.sessions {
-		s.end()
+		s.close()
 	}
 }
 
@@ -243,13 +243,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			return out, err
 		}
 		m.both = rec.usedThere(task.Peer, st)
-		m.join = func(ctx context.Context) error {
-			argv, err := w.Dial(task.Peer, "dsync", dsyncWord(task.Address))
-			if err != nil {
-				return err
-			}
-			return here.sync(ctx, argv)
-		}
+		m.join = func(ctx context.Context) error { return there.dsync(ctx, here) }
 	}
 	if how == quick {
 		if err = m.quick(ctx); errors.Is(err, errAgain) {

@@ -18,7 +18,7 @@ import (
 // request asks for something about one mailbox, the one that was opened last,
 // but for "stamps", which is about all.
 type request struct {
-	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, stamp, close
+	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, dsync, stamp, close
 	Address string    `json:"address,omitempty"` // of open
 	Step    *step     `json:"step,omitempty"`
 	Gone    deletions `json:"gone,omitempty"` // of note: what the user deleted
