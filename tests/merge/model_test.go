@@ -535,10 +535,8 @@ func (w *world) play(moves int) {
 	w.quiet()
 }
 
-// TestRandom plays games against the model. RPLAN_SEED replays one, and
-// RPLAN_GAMES plays more.
-func TestRandom(t *testing.T) {
-	collective(t)
+// seeds are of the games to play. RPLAN_SEED replays one, and RPLAN_GAMES plays more.
+func seeds() []uint64 {
 	seeds := []uint64{1, 2}
 	if games, err := strconv.Atoi(os.Getenv("RPLAN_GAMES")); err == nil {
 		seeds = nil
@@ -549,7 +547,13 @@ func TestRandom(t *testing.T) {
 	if seed, err := strconv.ParseUint(os.Getenv("RPLAN_SEED"), 10, 64); err == nil {
 		seeds = []uint64{seed}
 	}
-	for i, seed := range seeds {
+	return seeds
+}
+
+// TestRandom plays games against the model.
+func TestRandom(t *testing.T) {
+	collective(t)
+	for i, seed := range seeds() {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0)), run: fmt.Sprint("r", i, "x"), seed: seed}
 			reset(t)

@@ -84,26 +84,26 @@ func (l *lines) unframe(w io.Writer) error {
 // and what comes from 4 back. Neither cat keeps the other's files open, as both sides wait for their ends.
 var relay = []string{"/bin/sh", "-c", "cat <&4 3>&- 2>/dev/null & exec cat >&3 4<&-"}
 
-// dsync joins the mailbox that is open with this node's side of it.
-func (r remote) dsync(ctx context.Context, here local) error {
+// dsync joins the mailbox that is open with this node's side of it, see local.sync.
+func (r remote) dsync(ctx context.Context, here local, state string) (string, error) {
 	if r.lost != nil {
-		return r.lost
+		return "", r.lost
 	}
 	says, told, err := os.Pipe()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer told.Close()
 	heard, hears, err := os.Pipe()
 	if err != nil {
 		says.Close()
-		return err
+		return "", err
 	}
 	defer heard.Close()
 	if err := r.send(request{Do: "dsync"}); err != nil {
 		says.Close()
 		hears.Close()
-		return r.lose(err)
+		return "", r.lose(err)
 	}
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -122,7 +122,7 @@ func (r remote) dsync(ctx context.Context, here local) error {
 			refused, broken = r.hear(none)
 		}
 	}()
-	err = here.sync(ctx, relay, told, heard)
+	state, err = here.sync(ctx, relay, state, told, heard)
 	told.Close()
 	sending.Wait()
 	late := time.AfterFunc(silence, func() { _ = r.cmd.Process.Kill() })
@@ -130,13 +130,13 @@ func (r remote) dsync(ctx context.Context, here local) error {
 	late.Stop()
 	switch {
 	case broken != nil:
-		return r.lose(broken)
+		return "", r.lose(broken)
 	case refused == nil:
-		return err
+		return state, err
 	case err == nil, errors.Is(err, errAgain):
-		return refused
+		return "", refused
 	}
-	return fmt.Errorf("%w; %w", err, refused)
+	return "", fmt.Errorf("%w; %w", err, refused)
 }
 
 // child is Dovecot's side of a doveadm sync that the peer runs.

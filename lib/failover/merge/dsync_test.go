@@ -250,12 +250,15 @@ func TestDsyncOverSession(t *testing.T) {
 		"it takes nothing":           {`printf hello >&2; exit 1`, `printf '` + last + end + `'`, false, diag.Failed, []string{"hello"}, false},
 	} {
 		t.Run(why, func(t *testing.T) {
-			doveadm(t, `shift 8; [ "$1" = /bin/sh ] || exit 99; `+c.here)
+			doveadm(t, `shift 10; [ "$1" = /bin/sh ] || exit 99; echo the state; `+c.here)
 			s := talk(t, t.Context(), `read x; `+c.there+`; cat >/dev/null`)
 			if c.here == "" {
 				t.Setenv("PATH", "/nowhere")
 			}
-			err := remote{s}.dsync(t.Context(), local{address: user})
+			state, err := remote{s}.dsync(t.Context(), local{address: user}, "")
+			if (state == "the state") != (c.kind == 0 && !c.again) {
+				t.Errorf("the state is %q", state)
+			}
 			switch {
 			case c.again:
 				if !errors.Is(err, errAgain) {
@@ -280,12 +283,28 @@ func TestDsyncOverSession(t *testing.T) {
 	}
 }
 
+// TestState: with a state doveadm sync looks at what changed only, without at all, and says the next one.
+func TestState(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "asked")
+	doveadm(t, `echo "$2$3 $4" >>`+file+`; if [ "$3" = long ]; then seq 1 100000; else echo " next "; fi`)
+	for _, c := range [][2]string{{"", "next"}, {"some", "next"}, {"long", ""}} {
+		state, err := local{address: user}.sync(t.Context(), relay, c[0])
+		if err != nil || state != c[1] {
+			t.Errorf("%q: %q, %v", c[0], state, err)
+		}
+	}
+	asked, err := os.ReadFile(file)
+	if err != nil || string(asked) != "-s -f\n-ssome -l\n-slong -l\n" {
+		t.Errorf("%q, %v", asked, err)
+	}
+}
+
 // What this side says arrives whole, and in frames.
 func TestDsyncSends(t *testing.T) {
-	doveadm(t, `shift 8; seq 1 100000 | "$@"`)
+	doveadm(t, `shift 10; seq 1 100000 | "$@"`)
 	file := filepath.Join(t.TempDir(), "heard")
 	s := talk(t, t.Context(), `printf '\000\000\000\000{"end":true}\n'; exec cat >`+file)
-	if err := (remote{s}).dsync(t.Context(), local{address: user}); err != nil {
+	if _, err := (remote{s}).dsync(t.Context(), local{address: user}, ""); err != nil {
 		t.Fatal(err)
 	}
 	s.close()

@@ -204,27 +204,43 @@ func (l local) doveadm(ctx context.Context, args ...string) error {
 var errAgain = errors.New("changed meanwhile")
 
 // sync joins this side with another node's, to whose dsync-server argv leads, a program
-// that gets these files as its descriptors 3 and up.
-func (l local) sync(ctx context.Context, argv []string, files ...*os.File) error {
+// that gets these files as its descriptors 3 and up. With the state that the last one
+// ended with, only what changed since then on either side is looked at. It returns the
+// new state, "" for none (doveadm-sync(1), -s).
+func (l local) sync(ctx context.Context, argv []string, state string, files ...*os.File) (string, error) {
 	const again = 2
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
-	args := append([]string{"doveadm", "sync", "-f", "-l", seconds(lockWait), "-T", seconds(silence), "-u", l.address}, argv...)
-	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout, Files: files})
-	if result.ExitCode == again {
-		return errAgain
+	how := []string{"doveadm", "sync", "-s", state}
+	if state == "" {
+		how = append(how, "-f")
 	}
-	return failed(err, result.ExitCode)
+	args := append(append(how, "-l", seconds(lockWait), "-T", seconds(silence), "-u", l.address), argv...)
+	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout, Files: files})
+	switch {
+	case result.ExitCode == again:
+		return "", errAgain
+	case err != nil:
+		return "", failed(err, result.ExitCode)
+	}
+	if state = strings.TrimSpace(string(result.Stdout)); len(state) > mostState {
+		state = ""
+	}
+	return state, nil
 }
+
+// mostState bounds a state, some bytes for each folder: Linux takes no argument of 128 KiB (execve(2)).
+const mostState = 100 << 10
 
 // lockWait is how long doveadm sync waits for another one of the same mailbox.
 const lockWait = 10 * time.Second
 
 // failed says what an exit code of doveadm means; it has those of sysexits(3).
 func failed(err error, code int) error {
+	const noFolder = 68 // EX_NOHOST; it was there when the pass began
 	switch {
 	case err == nil:
 		return nil
-	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain):
+	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain), code == noFolder:
 		return diag.TryAgain.Errorf("%w", err)
 	}
 	return err

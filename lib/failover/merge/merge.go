@@ -58,8 +58,8 @@ type outcome struct {
 type merger struct {
 	task   Task
 	active side
-	other  otherSide // nil without a peer
-	join   func(context.Context) error
+	other  otherSide                                               // nil without a peer
+	join   func(ctx context.Context, state string) (string, error) // doveadm sync, see local.sync
 	record *record
 	both   bool // the other side too was used since they were last equal
 	save   func() error
@@ -173,7 +173,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
 	}
-	err = m.sync(ctx, before)
+	err = m.sync(ctx, before, "")
 	if m.calm++; err != nil || !p.empty() {
 		m.calm = 0
 	}
@@ -196,13 +196,13 @@ func (m *merger) steps(ctx context.Context, where string, s side, steps []step) 
 	return nil
 }
 
-// sync runs doveadm sync and notes what it found on this side before it.
-func (m *merger) sync(ctx context.Context, before Stamp) error {
+// sync runs doveadm sync, on all messages without a state, and notes what it found on this side before it.
+func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 	m.step("doveadm sync")
-	err := m.join(ctx)
+	state, err := m.join(ctx, state)
 	peer := m.record.Peers[m.task.Peer]
-	if peer.Local = before.Real; err != nil {
-		peer.Local = "" // so that the next pass looks again
+	if peer.Local, peer.State = before.Real, state; err != nil {
+		peer.Local, peer.State = "", "" // so that the next pass looks again
 	}
 	m.record.Peers[m.task.Peer] = peer
 	return err
@@ -240,20 +240,24 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		if err != nil {
 			return err
 		}
-		m.record.Peers[m.task.Peer] = peerRecord{before.Real, there.Real, true, now.Unix()}
+		m.record.Peers[m.task.Peer] = peerRecord{
+			Local: before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
+			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree,
+		}
 	}
 	m.record.prune(m.task.Others, now)
 	return m.save()
 }
 
-// quick carries over what changed on the active side, where nothing else can have.
+// quick carries over what changed on the active side, where nothing else can have:
+// so doveadm sync needs to look at what changed since the last one only.
 func (m *merger) quick(ctx context.Context) error {
 	before, err := m.active.stamp(ctx)
 	if err != nil {
 		return err
 	}
 	m.out.changed = true
-	if err := m.sync(ctx, before); err != nil {
+	if err := m.sync(ctx, before, m.record.Peers[m.task.Peer].State); err != nil {
 		return err
 	}
 	return m.carried(ctx)

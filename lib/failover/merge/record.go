@@ -57,10 +57,12 @@ func (a adoption) is(m Message) bool {
 
 // peerRecord is where the mailbox stands with another node.
 type peerRecord struct {
-	Local  string `json:"local"`  // digest of this side before the last doveadm sync
-	Remote string `json:"remote"` // digest of the other after it
-	Equal  bool   `json:"equal"`  // both were seen to be equal, since when only this side was used
-	At     int64  `json:"at"`     // of the last comparison that found them equal, in seconds since 1970
+	Local  string `json:"local"`           // digest of this side before the last doveadm sync
+	Remote string `json:"remote"`          // digest of the other after it
+	Equal  bool   `json:"equal"`           // both were seen to be equal, since when only this side was used
+	At     int64  `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
+	State  string `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
+	Tree   string `json:"tree,omitempty"`  // digest of this side's folders at that comparison
 }
 
 func recordPath(state, address string) string {
@@ -188,6 +190,8 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return full
 	case peer.Local == here.Real:
 		return nothing
+	case peer.Tree != here.Tree:
+		return full // a single doveadm sync does not follow all that can be done to folders
 	case now.Unix()-r.adopted() < int64(remembered/time.Second):
 		return full // the other half of what was adopted may come out of a queue
 	}

@@ -17,7 +17,7 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r.Local, r.Since, r.Why = "l", 5, "n2 sleeps"
-	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7}, deletion{8, 9}, 10, adoption{"g", 11}
+	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7, "s", "t"}, deletion{8, 9}, 10, adoption{"g", 11}
 	if err := r.save(state, user); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestPrune(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	long, short := now.Add(-settle-time.Minute).Unix(), now.Add(-settle/2).Unix()
 	known := func(local, remote string, equal bool) *record {
-		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1}}}
+		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1, "s", "t"}}}
 	}
 	adopted := known("a", "b", true)
 	adopted.Took = map[string]adoption{"Q1.mx": {"g", short}, "Q2.mx": {"h", 1}}
@@ -105,7 +105,8 @@ func TestNeeds(t *testing.T) {
 		"one that only the other node has":          {&record{}, Stamp{}, Stamp{Real: "b"}, false, full},
 		"only copies, there":                        {&record{}, Stamp{}, Stamp{Copies: 1, OldestCopy: short}, false, full},
 		"unchanged":                                 {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b"}, false, nothing},
-		"used here":                                 {known("a", "b", true), Stamp{Real: "x"}, Stamp{Real: "b"}, false, quick},
+		"used here":                                 {known("a", "b", true), Stamp{Real: "x", Tree: "t"}, Stamp{Real: "b"}, false, quick},
+		"folders changed here":                      {known("a", "b", true), Stamp{Real: "x", Tree: "y"}, Stamp{Real: "b"}, false, full},
 		"used there":                                {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "x"}, false, full},
 		"gone here":                                 {known("a", "b", true), Stamp{}, Stamp{Real: "b"}, false, full},
 		"gone there":                                {known("a", "b", true), Stamp{Real: "a"}, Stamp{}, false, full},
@@ -115,7 +116,7 @@ func TestNeeds(t *testing.T) {
 		"copies there that wait":                    {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: short}, false, nothing},
 		"and have waited":                           {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: long}, false, full},
 		"a deletion":                                {known("a", "b", true), Stamp{Real: "x", Deleted: 1}, Stamp{Real: "b"}, false, full},
-		"a twin may come":                           {adopted, Stamp{Real: "x"}, Stamp{Real: "b"}, false, full},
+		"a twin may come":                           {adopted, Stamp{Real: "x", Tree: "t"}, Stamp{Real: "b"}, false, full},
 		"a twin may come, but nothing did":          {adopted, Stamp{Real: "a"}, Stamp{Real: "b"}, false, nothing},
 		"alone, unchanged":                          {known("a", "b", true), Stamp{Real: "a"}, Stamp{}, true, nothing},
 		"alone, used":                               {known("a", "b", true), Stamp{Real: "x"}, Stamp{}, true, full},
@@ -134,7 +135,7 @@ func TestNeeds(t *testing.T) {
 }
 
 func TestUsedThere(t *testing.T) {
-	r := &record{Peers: map[string]peerRecord{"n2": {"a", "b", true, 1}, "n3": {"a", "b", false, 1}}}
+	r := &record{Peers: map[string]peerRecord{"n2": {Local: "a", Remote: "b", Equal: true, At: 1}, "n3": {Local: "a", Remote: "b", At: 1}}}
 	for peer, want := range map[string][3]bool{"n2": {false, true, false}, "n3": {true, true, false}, "n4": {true, true, false}} {
 		for i, stamp := range []string{"b", "x", ""} {
 			if r.usedThere(peer, Stamp{Real: stamp}) != want[i] {

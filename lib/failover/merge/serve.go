@@ -108,13 +108,27 @@ func (s *Server) watch(ctx context.Context) {
 func (s *Server) answer(ctx context.Context, r *request, send func(*answer) error) error {
 	switch {
 	case r.Do == "stamps":
-		return s.All(func(address string) error {
+		stamp := func(address string) error {
 			st, err := s.Store.stamp(address)
 			if err != nil || st == (Stamp{}) {
 				return err
 			}
 			return send(&answer{Address: address, Stamp: &st})
-		})
+		}
+		if len(r.Only) == 0 {
+			return s.All(stamp)
+		}
+		for _, address := range r.Only {
+			if !isAddress(address) {
+				return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
+			}
+			if s.Has(address) == nil {
+				if err := stamp(address); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	case r.Do == "open":
 		return s.open(ctx, r.Address)
 	case r.Do == "close":

@@ -147,10 +147,10 @@ func (s *session) why(err error) error {
 	return diag.TryAgain.Errorf("node %q: the connection was lost", s.peer)
 }
 
-// stamps asks for those of all mailboxes that both nodes have.
-func (s *session) stamps() (map[string]Stamp, error) {
+// stamps asks for those of some mailboxes that both nodes have, or of all.
+func (s *session) stamps(only ...string) (map[string]Stamp, error) {
 	all := map[string]Stamp{}
-	err := s.ask(request{Do: "stamps"}, func(a *answer) error {
+	err := s.ask(request{Do: "stamps", Only: only}, func(a *answer) error {
 		if !isAddress(a.Address) || a.Stamp == nil {
 			return errProtocol
 		}

@@ -30,6 +30,7 @@ func (s Store) home(address string) string {
 // the same, nothing has changed.
 type Stamp struct {
 	Real       string `json:"r,omitempty"` // digest; "" where there is no mailbox
+	Tree       string `json:"-"`           // likewise, of the list of folders and subscriptions only
 	Copies     int    `json:"c,omitempty"` // how many blind copies there are
 	OldestCopy int64  `json:"o,omitempty"` // when the oldest of them came, in seconds since 1970
 	Deleted    int    `json:"d,omitempty"`
@@ -43,12 +44,11 @@ func (s Store) stamp(address string) (Stamp, error) {
 	err := files.look(files.below, 0)
 	if wait := tick - time.Since(files.newest); err == nil && wait > 0 && wait <= tick {
 		time.Sleep(wait)
-		files.lines = nil
+		files.lines, files.tree = nil, nil
 		err = files.look(files.below, 0)
 	}
 	if err == nil && len(files.lines) > 0 {
-		sum := sha256.Sum256([]byte(strings.Join(files.lines, "\n")))
-		st.Real = hex.EncodeToString(sum[:12])
+		st.Real, st.Tree = digest(files.lines), digest(files.tree)
 	}
 	if err == nil {
 		st.Copies, st.OldestCopy, err = waiting(filepath.Join(home, "copies"))
@@ -60,6 +60,11 @@ func (s Store) stamp(address string) (Stamp, error) {
 		return Stamp{}, fmt.Errorf("looking at the mailbox of %q: %w", address, err)
 	}
 	return st, nil
+}
+
+func digest(lines []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:12])
 }
 
 // tell are the files that Dovecot writes when something changes in a folder or
@@ -80,12 +85,14 @@ const maxDepth = 64
 type files struct {
 	below  string
 	lines  []string
+	tree   []string  // those of them that folders change, but no messages
 	newest time.Time // of the directories of a Maildir
 }
 
-// tick is longer than the steps of the clock by which files get their times:
-// within one step a Maildir can change a second time and look the same.
-const tick = 20 * time.Millisecond
+// tick is longer than the steps of the clock by which files get their times, of
+// 10 ms at most (CONFIG_HZ of Linux is 100 or more, Debian's 250): within one step
+// a Maildir can change a second time and look the same.
+const tick = 12 * time.Millisecond
 
 func (f *files) look(dir string, depth int) error {
 	entries, err := os.ReadDir(dir)
@@ -101,8 +108,12 @@ func (f *files) look(dir string, depth int) error {
 		path := filepath.Join(dir, name)
 		switch {
 		case !entry.IsDir():
-			if slices.Contains(tell, name) && !(maildir && strings.HasPrefix(name, "dovecot.index.")) {
+			ofMessages := strings.HasPrefix(name, "dovecot.index.")
+			if slices.Contains(tell, name) && !(maildir && ofMessages) {
 				_, err = f.add(path)
+				if !ofMessages && err == nil {
+					f.tree = append(f.tree, f.lines[max(0, len(f.lines)-1):]...)
+				}
 			}
 		case name == "cur" || name == "new":
 			var at time.Time
@@ -116,6 +127,7 @@ func (f *files) look(dir string, depth int) error {
 			}
 		case depth < maxDepth:
 			f.lines = append(f.lines, path[len(f.below):])
+			f.tree = append(f.tree, path[len(f.below):])
 			err = f.look(path, depth+1)
 		}
 		if err != nil {

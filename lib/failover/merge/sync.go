@@ -80,12 +80,17 @@ func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 	return r, ctx.Err()
 }
 
+// few is how many mailboxes a peer is asked about one by one, instead of all that it has.
+const few = 100
+
 // look asks each peer for the stamps of its mailboxes.
 func (p *Pass) look(ctx context.Context, tasks []Task) map[string]peerState {
 	peers := map[string]peerState{"": {}}
+	with := map[string][]string{} // addresses by peer
 	for _, task := range tasks {
 		if task.Peer != "" {
 			peers[task.Peer] = peerState{}
+			with[task.Peer] = append(with[task.Peer], task.Address)
 		}
 	}
 	var mu sync.Mutex
@@ -98,7 +103,11 @@ func (p *Pass) look(ctx context.Context, tasks []Task) map[string]peerState {
 			var state peerState
 			s, err := begin(ctx, p.Dial, name)
 			if err == nil {
-				state.stamps, err = s.stamps()
+				only := with[name]
+				if len(only) > few {
+					only = nil
+				}
+				state.stamps, err = s.stamps(only...)
 				p.spare.put(s)
 			}
 			state.err = err
@@ -243,7 +252,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			return out, err
 		}
 		m.both = rec.usedThere(task.Peer, st)
-		m.join = func(ctx context.Context) error { return there.dsync(ctx, here) }
+		m.join = func(ctx context.Context, state string) (string, error) { return there.dsync(ctx, here, state) }
 	}
 	if how == quick {
 		if err = m.quick(ctx); errors.Is(err, errAgain) {
@@ -267,7 +276,7 @@ func (w *worker) distrust(rec *record, task Task, stuck bool) error {
 	}
 	rec.Stuck = stuck
 	if peer, known := rec.Peers[task.Peer]; known {
-		peer.Equal = false
+		peer.Equal, peer.State = false, ""
 		rec.Peers[task.Peer] = peer
 	}
 	return rec.save(w.State, task.Address)

@@ -16,11 +16,12 @@ import (
 // request is under way at a time.
 
 // request asks for something about one mailbox, the one that was opened last,
-// but for "stamps", which is about all.
+// but for "stamps", which is about all or some.
 type request struct {
 	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, dsync, stamp, close
 	Address string    `json:"address,omitempty"` // of open
 	Step    *step     `json:"step,omitempty"`
+	Only    []string  `json:"only,omitempty"` // of stamps: addresses, for some instead of all
 	Gone    deletions `json:"gone,omitempty"` // of note: what the user deleted
 	IDs     []string  `json:"ids,omitempty"`  // deliveries; of note: what is set aside
 }
