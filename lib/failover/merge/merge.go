@@ -242,7 +242,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
 			Local: before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
-			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree,
+			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree, Boot: boot(),
 		}
 	}
 	m.record.prune(m.task.Others, now)

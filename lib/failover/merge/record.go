@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"rplan/lib/atomicfile"
@@ -63,7 +64,14 @@ type peerRecord struct {
 	At     int64  `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
 	State  string `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
 	Tree   string `json:"tree,omitempty"`  // digest of this side's folders at that comparison
+	Boot   string `json:"boot,omitempty"`  // of this machine, likewise
 }
+
+// boot is another one after each start of the machine (random(4), boot_id).
+var boot = sync.OnceValue(func() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+})
 
 func recordPath(state, address string) string {
 	local, domain, _ := strings.Cut(address, "@")
@@ -192,6 +200,8 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return nothing
 	case peer.Tree != here.Tree:
 		return full // a single doveadm sync does not follow all that can be done to folders
+	case peer.Boot != boot():
+		return full // what was not on the disk yet when the power went, only the other node has
 	case now.Unix()-r.adopted() < int64(remembered/time.Second):
 		return full // the other half of what was adopted may come out of a queue
 	}
