@@ -170,7 +170,9 @@ func (l *letter) follow(e Event) {
 	case Moved:
 		l.move(i, e)
 	case Copied:
-		c := newItem(Event{At: e.At, Maybe: e.Maybe}, e.To)
+		// Who copies from where they have moved it away was shown it twice; two become one in the folder to which both come.
+		one := !i.folders[e.Folder] && i.folders[e.To]
+		c := newItem(Event{At: e.At, Maybe: e.Maybe || one}, e.To)
 		maps.Copy(c.may, i.must)
 		maps.Copy(c.may, i.may)
 		l.items = append(l.items, c)
