@@ -45,6 +45,9 @@ func Acquire(ctx context.Context, path string, wait time.Duration) (*Lock, error
 	return &Lock{f}, nil
 }
 
+// File is for a process that is started and is to hold the lock too, for as long as it lives.
+func (l *Lock) File() *os.File { return l.file }
+
 // Release gives the lock up. A second call does nothing.
 func (l *Lock) Release() {
 	l.file.Truncate(0)

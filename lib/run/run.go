@@ -38,6 +38,7 @@ type Cmd struct {
 	Dir       string        // "" is the current directory
 	Timeout   time.Duration // 0 is DefaultTimeout
 	MaxOutput int           // of standard output, in bytes; 0 is DefaultMaxOutput
+	Data      bool          // standard output is not for people: no error quotes it
 }
 
 // Result is what came of a program that was started, also if it failed.
@@ -84,9 +85,11 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 
 	result := Result{Stdout: stdout.kept, Stderr: stderr.kept, ExitCode: cmd.ProcessState.ExitCode()}
 	said := stdout.kept
+	if stdout.full || c.Data { // of the first only the beginning is there
+		said = nil
+	}
 	switch {
 	case stdout.full:
-		said = nil // its beginning is all there is
 		err = fmt.Errorf("more than %d bytes of output", maxOutput)
 	case cutShort && err != nil:
 		err = context.Cause(ctx)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,18 +25,12 @@ import (
 // maxFrame is the longest that is taken.
 const maxFrame = 1 << 16
 
-// frames writes frames, one for each Write, and with Close the last one.
-type frames struct {
-	mu  sync.Mutex
-	out io.Writer
-}
+// frames writes frames, one for each Write of no more than that, and with Close the last one.
+type frames struct{ out io.Writer }
 
-func (f *frames) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (f frames) Write(p []byte) (int, error) {
 	done := 0
-	for done < len(p) {
-		part := p[done:min(len(p), done+maxFrame)]
+	for part := range slices.Chunk(p, maxFrame) {
 		if err := f.frame(part); err != nil {
 			return done, err
 		}
@@ -44,13 +39,9 @@ func (f *frames) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-func (f *frames) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.frame(nil)
-}
+func (f frames) Close() error { return f.frame(nil) }
 
-func (f *frames) frame(p []byte) error {
+func (f frames) frame(p []byte) error {
 	_, err := f.out.Write(append(binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(p)), uint32(len(p))), p...))
 	return err
 }
@@ -79,6 +70,9 @@ func (l *lines) unframe(w io.Writer) error {
 	}
 }
 
+// farewell is how long the other node may take once this node's doveadm has ended.
+var farewell = silence
+
 // relay is what doveadm sync runs to reach the other node (doveadm-sync(1), remote
 // command; it adds the word dsync-server): it leads what it is told to descriptor 3,
 // and what comes from 4 back. Neither cat keeps the other's files open, as both sides wait for their ends.
@@ -105,71 +99,78 @@ func (r remote) dsync(ctx context.Context, here local, state string) (string, er
 		hears.Close()
 		return "", r.lose(err)
 	}
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		f := &frames{out: r.in}
+	var both sync.WaitGroup
+	both.Go(func() {
+		f := frames{r.in}
 		_, _ = io.Copy(f, says)
 		says.Close() // nobody is to wait for what cannot be sent
 		_ = f.Close()
 	})
 	var broken, refused error
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	both.Go(func() {
 		broken = r.out.unframe(hears)
 		hears.Close()
 		if broken == nil {
-			refused, broken = r.hear(none)
+			refused, broken = r.hear(r.patience(), none)
 		}
-	}()
+	})
 	state, err = here.sync(ctx, relay, state, told, heard)
 	told.Close()
-	sending.Wait()
-	late := time.AfterFunc(silence, func() { _ = r.cmd.Process.Kill() })
-	<-ended
+	heard.Close()
+	late := time.AfterFunc(farewell, func() {
+		_ = r.cmd.Process.Kill()
+		says.Close()
+		hears.Close()
+	})
+	both.Wait()
 	late.Stop()
 	switch {
-	case broken != nil:
-		return "", r.lose(broken)
-	case refused == nil:
+	case broken == nil && refused == nil:
 		return state, err
-	case err == nil, errors.Is(err, errAgain):
+	case broken != nil:
+		refused = r.lose(broken)
+	}
+	if err == nil || errors.Is(err, errAgain) || errors.Is(broken, errProtocol) {
 		return "", refused
 	}
-	return "", fmt.Errorf("%w; %w", err, refused)
+	return "", diag.KindOf(err).Errorf("%w; %w", err, refused)
 }
 
 // child is Dovecot's side of a doveadm sync that the peer runs.
 type child struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	said  lockedBuffer
-	stop  context.CancelFunc
-	gone  chan struct{}
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *os.File
+	said   lockedBuffer
+	stop   context.CancelFunc
+	gone   chan struct{}
 }
 
 // dsync runs it on the mailbox that is open. Its first error is for the peer, its second the end of the conversation.
 func (s *Server) dsync(ctx context.Context, in *lines, out io.Writer) (refused, broken error) {
-	answer := &frames{out: out}
-	c, err := s.start(ctx, answer)
-	ended := make(chan error, 1)
-	go func() {
-		if err == nil {
-			err = s.wait(c)
-		}
+	answer := frames{out}
+	c, refused := s.start(ctx)
+	if refused != nil {
 		_ = answer.Close()
-		ended <- err
-	}()
-	if c == nil {
-		broken = in.unframe(io.Discard)
-	} else {
-		broken = in.unframe(c.stdin)
-		c.stdin.Close()
+		return refused, in.unframe(io.Discard)
 	}
-	return <-ended, broken
+	// What it says may find nobody who takes it. Its end does not wait for that.
+	var heard sync.WaitGroup
+	heard.Go(func() {
+		_, _ = io.Copy(answer, c.stdout)
+		c.stdout.Close()
+		_ = answer.Close()
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- s.wait(c) }()
+	broken = in.unframe(c.stdin)
+	c.stdin.Close()
+	refused = <-ended
+	heard.Wait()
+	return refused, broken
 }
 
-func (s *Server) start(ctx context.Context, stdout io.Writer) (*child, error) {
+func (s *Server) start(ctx context.Context) (*child, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.goOn(); err != nil {
@@ -184,15 +185,22 @@ func (s *Server) start(ctx context.Context, stdout io.Writer) (*child, error) {
 	c.cmd = exec.CommandContext(ctx, path, "dsync-server", "-u", s.opened.address)
 	c.cmd.Args[0] = "doveadm"
 	c.cmd.Env = run.Environment()
-	c.cmd.Stdout, c.cmd.Stderr = stdout, &c.said
+	c.cmd.Stderr = &c.said
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
 	c.cmd.WaitDelay = time.Second
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if c.stdin, err = c.cmd.StdinPipe(); err == nil {
-		err = c.cmd.Start()
+	c.cmd.ExtraFiles = []*os.File{s.held.File()} // which it holds for as long as it lives
+	var stdout *os.File
+	c.stdout, stdout, err = os.Pipe()
+	if err == nil {
+		c.cmd.Stdout = stdout
+		if c.stdin, err = c.cmd.StdinPipe(); err == nil {
+			err = c.cmd.Start()
+		}
+		stdout.Close()
 	}
 	if err != nil {
 		c.stop()
+		c.stdout.Close()
 		return nil, diag.Failed.Errorf("doveadm: %w", err)
 	}
 	s.child = c

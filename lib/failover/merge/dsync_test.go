@@ -27,7 +27,7 @@ func doveadm(t *testing.T, script string) {
 // framed is a text as frames, the last one included.
 func framed(parts ...string) string {
 	var b bytes.Buffer
-	f := &frames{out: &b}
+	f := frames{&b}
 	for _, part := range parts {
 		_, _ = f.Write([]byte(part))
 	}
@@ -111,7 +111,7 @@ func (c *conversation) framed() string {
 // dsync is one whole request.
 func (c *conversation) dsync(parts ...string) (said string, a answer) {
 	c.t.Helper()
-	go c.says(`{"do":"dsync"}` + "\n" + framed(parts...))
+	go func() { _, _ = io.WriteString(c.ask, `{"do":"dsync"}`+"\n"+framed(parts...)) }()
 	said = c.framed()
 	return said, c.hears()
 }
@@ -176,10 +176,17 @@ func TestServedDsync(t *testing.T) {
 	}
 }
 
-// TestLetsGoOfDsync: a node that is taken for lost keeps no doveadm sync at work.
+// TestLetsGoOfDsync: a node that is taken for lost keeps no doveadm sync at work, whether
+// that waits for it or has much to say.
 func TestLetsGoOfDsync(t *testing.T) {
+	for _, work := range []string{"exec sleep 1000", "exec yes"} {
+		t.Run(work, func(t *testing.T) { letsGoOfDsync(t, work) })
+	}
+}
+
+func letsGoOfDsync(t *testing.T, work string) {
 	pid := filepath.Join(t.TempDir(), "pid")
-	doveadm(t, `echo $$ >`+pid+`; exec sleep 1000`)
+	doveadm(t, `echo $$ >`+pid+`; `+work)
 	s := server(t)
 	var out atomic.Bool
 	s.Has = func(string) error {
@@ -212,8 +219,8 @@ func TestLetsGoOfDsync(t *testing.T) {
 		t.Error("the lock is free while doveadm is at work")
 	}
 	// If it is there after all, it is told.
-	if said := c.framed(); said != "" {
-		t.Errorf("%q", said)
+	if said := c.framed(); (said != "") != (work == "exec yes") {
+		t.Errorf("%.80q", said)
 	}
 	c.says(framed("x"))
 	if a := c.hears(); a.Error != "n2 is out" || diag.Kind(a.Kind) != diag.TryAgain {
@@ -246,6 +253,7 @@ func TestDsyncOverSession(t *testing.T) {
 		"the connection is lost":     {`"$@" </dev/null; exit 75`, `echo 'ssh: broken pipe' >&2; exit 255`, false, diag.TryAgain, []string{"broken pipe"}, true},
 		"it is lost in a frame":      {`"$@" </dev/null; exit 75`, `printf '\000\000\000\006wo'; exit 255`, false, diag.TryAgain, []string{"connection was lost"}, true},
 		"it sends no frame":          {`"$@" </dev/null; exit 75`, `echo Welcome to n2`, false, diag.Failed, []string{"language"}, true},
+		"this side fails for good":   {`"$@" </dev/null; echo AQAAstate; echo no file >&2; exit 73`, `printf '` + last + `{"end":true,"error":"cut off","kind":75}\n'`, false, diag.Failed, []string{"no file", "cut off"}, false},
 		"there is no doveadm":        {``, `printf '` + last + end + `'`, false, diag.TryAgain, []string{"doveadm"}, false},
 		"it takes nothing":           {`printf hello >&2; exit 1`, `printf '` + last + end + `'`, false, diag.Failed, []string{"hello"}, false},
 	} {
@@ -271,6 +279,9 @@ func TestDsyncOverSession(t *testing.T) {
 			case diag.KindOf(err) != c.kind || errors.Is(err, errAgain):
 				t.Errorf("%v: %v", diag.KindOf(err), err)
 			}
+			if err != nil && strings.Contains(err.Error(), "AQAA") {
+				t.Errorf("the state is in the error: %v", err)
+			}
 			for _, text := range c.says {
 				if err == nil || !strings.Contains(err.Error(), text) {
 					t.Errorf("%v, without %q", err, text)
@@ -278,6 +289,37 @@ func TestDsyncOverSession(t *testing.T) {
 			}
 			if (s.lost != nil) != c.lost {
 				t.Errorf("the conversation: %v", s.lost)
+			}
+		})
+	}
+}
+
+// TestDsyncNeverHangs: doveadm ends while much comes in, and while the other node reads nothing.
+func TestDsyncNeverHangs(t *testing.T) {
+	for why, c := range map[string]struct{ here, there string }{
+		"much comes in": {
+			`"$@" </dev/null | head -c 10 >/dev/null; exit 75`,
+			`i=0; while [ $i -lt 100 ]; do printf '\000\000\020\000'; head -c 4096 /dev/zero; i=$((i+1)); done; printf '\000\000\000\000{"end":true}\n'`,
+		},
+		"nothing goes out": {`head -c 2000000 /dev/zero | timeout 1 "$@" >/dev/null; exit 75`, `exec sleep 1000`},
+	} {
+		t.Run(why, func(t *testing.T) {
+			defer func(was time.Duration) { farewell = was }(farewell)
+			farewell = time.Second
+			doveadm(t, `shift 10; `+c.here)
+			s := talk(t, t.Context(), `read x; `+c.there+`; cat >/dev/null`)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := remote{s}.dsync(t.Context(), local{address: user}, "")
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				if diag.KindOf(err) != diag.TryAgain {
+					t.Error(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("it waits for ever")
 			}
 		})
 	}

@@ -151,9 +151,10 @@ func (l local) command(s step, uids string) []string {
 // check refuses what no plan has in it: a step may come from another node.
 func (s step) check() error {
 	known := slices.Contains([]op{aside, flag, drop, adopt, purge, forget, name}, s.Op)
-	folder := s.Op == aside || s.Op == flag || s.Op == drop || s.Op == name
+	named := s.Op == name
+	folder := s.Op == aside || s.Op == flag || s.Op == drop || named
 	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || (s.Op != flag && s.Flags != "") ||
-		(s.Op == name) != (len(s.UIDs) == 0) || (s.Op == name) != isFolder(s.Name) || (s.Op != name && s.Name != "") {
+		named != (len(s.UIDs) == 0) || named != isFolder(s.Name) || !named && s.Name != "" {
 		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
 	}
 	if len(s.UIDs) > mostUIDs || slices.Contains(s.UIDs, 0) {
@@ -215,7 +216,7 @@ func (l local) sync(ctx context.Context, argv []string, state string, files ...*
 		how = append(how, "-f")
 	}
 	args := append(append(how, "-l", seconds(lockWait), "-T", seconds(silence), "-u", l.address), argv...)
-	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout, Files: files})
+	result, err := run.Run(ctx, run.Cmd{Argv: args, Timeout: syncTimeout, Files: files, Data: true})
 	switch {
 	case result.ExitCode == again:
 		return "", errAgain
@@ -236,11 +237,10 @@ const lockWait = 10 * time.Second
 
 // failed says what an exit code of doveadm means; it has those of sysexits(3).
 func failed(err error, code int) error {
-	const noFolder = 68 // EX_NOHOST; it was there when the pass began
 	switch {
 	case err == nil:
 		return nil
-	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain), code == noFolder:
+	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain):
 		return diag.TryAgain.Errorf("%w", err)
 	}
 	return err

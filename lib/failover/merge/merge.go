@@ -61,14 +61,15 @@ type merger struct {
 	other  otherSide                                               // nil without a peer
 	join   func(ctx context.Context, state string) (string, error) // doveadm sync, see local.sync
 	record *record
-	both   bool // the other side too was used since they were last equal
-	save   func() error
-	now    func() time.Time
-	step   func(string)    // is told each step; a test stops there
-	seen   map[string]bool // delivery ids that were in a folder since the pass began
-	told   map[string]bool // ids of deletions that the other side knows
-	calm   int             // rounds on end in which doveadm sync had nothing in its way
-	out    outcome
+
+	both bool // the other side too was used since they were last equal
+	save func() error
+	now  func() time.Time
+	step func(string)    // is told each step; a test stops there
+	seen map[string]bool // delivery ids that were in a folder since the pass began
+	told map[string]bool // ids of deletions that the other side knows
+	calm int             // rounds on end in which doveadm sync had nothing in its way
+	out  outcome
 }
 
 // rounds is how often a mailbox is compared in one pass, and enough how often,
@@ -199,7 +200,15 @@ func (m *merger) steps(ctx context.Context, where string, s side, steps []step) 
 // sync runs doveadm sync, on all messages without a state, and notes what it found on this side before it.
 func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 	m.step("doveadm sync")
+	known := state != ""
 	state, err := m.join(ctx, state)
+	if err != nil && known && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errAgain, err) // it may be the state that is wrong, after a crash of Dovecot
+	}
+	for name, other := range m.record.Peers { // what comes from one node is no news by the numbers in another's state
+		other.State = ""
+		m.record.Peers[name] = other
+	}
 	peer := m.record.Peers[m.task.Peer]
 	if peer.Local, peer.State = before.Real, state; err != nil {
 		peer.Local, peer.State = "", "" // so that the next pass looks again
@@ -250,12 +259,9 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 }
 
 // quick carries over what changed on the active side, where nothing else can have:
-// so doveadm sync needs to look at what changed since the last one only.
-func (m *merger) quick(ctx context.Context) error {
-	before, err := m.active.stamp(ctx)
-	if err != nil {
-		return err
-	}
+// so doveadm sync needs to look at what changed since the last one only. Before is how
+// the active side looks now.
+func (m *merger) quick(ctx context.Context, before Stamp) error {
 	m.out.changed = true
 	if err := m.sync(ctx, before, m.record.Peers[m.task.Peer].State); err != nil {
 		return err

@@ -25,7 +25,7 @@ const (
 // step is a change to some messages of one folder.
 type step struct {
 	Op     op       `json:"op"`
-	Folder string   `json:"folder,omitempty"` // GUID; of aside, flag and name
+	Folder string   `json:"folder,omitempty"` // GUID; of aside, flag, drop and name
 	UIDs   []uint32 `json:"uids,omitempty"`   // not of name
 	Flags  string   `json:"flags,omitempty"`  // of flag
 	Name   string   `json:"name,omitempty"`   // of name

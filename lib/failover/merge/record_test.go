@@ -1,6 +1,8 @@
 package merge
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -145,6 +147,40 @@ func TestUsedThere(t *testing.T) {
 			if r.usedThere(peer, Stamp{Real: stamp}) != want[i] {
 				t.Errorf("%s with %q: %v", peer, stamp, !want[i])
 			}
+		}
+	}
+}
+
+// TestStates: what a doveadm sync brought from one node no state of another one tells of,
+// and one that failed with a state is tried without.
+func TestStates(t *testing.T) {
+	peers := func() *record {
+		return &record{Peers: map[string]peerRecord{"n2": {State: "old"}, "n3": {State: "other"}}}
+	}
+	m := &merger{task: Task{Peer: "n2"}, step: func(string) {}}
+	for _, c := range []struct {
+		with string
+		says error
+		want string
+		err  error
+	}{
+		{"old", nil, "new", nil},
+		{"", nil, "new", nil},
+		{"old", errProtocol, "", errAgain},
+		{"", errProtocol, "", errProtocol},
+	} {
+		m.record = peers()
+		m.join = func(_ context.Context, state string) (string, error) {
+			if state != c.with {
+				t.Errorf("asked with %q, not %q", state, c.with)
+			}
+			return "new", c.says
+		}
+		if err := m.sync(t.Context(), Stamp{Real: "x"}, c.with); !errors.Is(err, c.err) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if n2, n3 := m.record.Peers["n2"], m.record.Peers["n3"]; n2.State != c.want || n3.State != "" {
+			t.Errorf("%+v: %+v, %+v", c, n2, n3)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,8 +68,11 @@ func (s *Server) Mail(ctx context.Context, in io.Reader, out io.Writer) error {
 		if err != nil {
 			end.Error, end.Kind = err.Error(), int(diag.KindOf(err))
 		}
-		if err := cmp.Or(broken, errors.Join(send(end), w.Flush())); err != nil {
-			return diag.TryAgain.Errorf("answering node %q: %w", s.Peer, err)
+		if broken == nil {
+			broken = errors.Join(send(end), w.Flush())
+		}
+		if broken != nil {
+			return diag.TryAgain.Errorf("answering node %q: %w", s.Peer, broken)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -122,10 +124,12 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 			if !isAddress(address) {
 				return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
 			}
-			if s.Has(address) == nil {
-				if err := stamp(address); err != nil {
-					return err
-				}
+			err := s.Has(address)
+			if err == nil {
+				err = stamp(address)
+			}
+			if err != nil && diag.KindOf(err) != diag.Refused { // to open it is refused as well, and says why
+				return err
 			}
 		}
 		return nil

@@ -86,11 +86,13 @@ func (s *session) ask(r request, use func(*answer) error) error {
 	if s.lost != nil {
 		return s.lost
 	}
+	silence := s.patience()
 	err := s.send(r)
 	if err != nil {
+		silence.Stop()
 		return s.lose(err)
 	}
-	refused, err := s.hear(use)
+	refused, err := s.hear(silence, use)
 	if err != nil {
 		return s.lose(err)
 	}
@@ -105,9 +107,13 @@ func (s *session) send(r request) error {
 	return err
 }
 
+// patience ends the conversation unless it is stopped, or reset, in time.
+func (s *session) patience() *time.Timer {
+	return time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
+}
+
 // hear reads an answer to its end. Its first error is the other node's, its second the end of the conversation.
-func (s *session) hear(use func(*answer) error) (refused, broken error) {
-	silence := time.AfterFunc(answerTime, func() { _ = s.cmd.Process.Kill() })
+func (s *session) hear(silence *time.Timer, use func(*answer) error) (refused, broken error) {
 	defer silence.Stop()
 	s.out.left = mostAnswer
 	for {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Store says where the mailboxes of a node are, as contrib/dovecot has them.
@@ -42,8 +44,7 @@ func (s Store) stamp(address string) (Stamp, error) {
 	var st Stamp
 	files := &files{below: filepath.Join(home, s.Mail)}
 	err := files.look(files.below, 0)
-	if wait := tick - time.Since(files.newest); err == nil && wait > 0 && wait <= tick {
-		time.Sleep(wait)
+	if err == nil && files.await() {
 		files.lines, files.tree = nil, nil
 		err = files.look(files.below, 0)
 	}
@@ -89,10 +90,23 @@ type files struct {
 	newest time.Time // of the directories of a Maildir
 }
 
-// tick is longer than the steps of the clock by which files get their times, of
-// 10 ms at most (CONFIG_HZ of Linux is 100 or more, Debian's 250): within one step
-// a Maildir can change a second time and look the same.
-const tick = 12 * time.Millisecond
+// await waits until a change would get a later time than all that there are: until then
+// a Maildir can change a second time and look the same. Files get theirs from a clock
+// with steps of up to 10 ms (clock_gettime(2), CLOCK_REALTIME_COARSE).
+func (f *files) await() (waited bool) {
+	const future = time.Second // of a clock that was wrong, which is not waited for
+	for {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
+			return waited
+		}
+		if ahead := f.newest.Sub(time.Unix(now.Unix())); ahead < 0 || ahead > future {
+			return waited
+		}
+		time.Sleep(time.Millisecond)
+		waited = true
+	}
+}
 
 func (f *files) look(dir string, depth int) error {
 	entries, err := os.ReadDir(dir)
@@ -110,9 +124,10 @@ func (f *files) look(dir string, depth int) error {
 		case !entry.IsDir():
 			ofMessages := strings.HasPrefix(name, "dovecot.index.")
 			if slices.Contains(tell, name) && !(maildir && ofMessages) {
+				before := len(f.lines)
 				_, err = f.add(path)
-				if !ofMessages && err == nil {
-					f.tree = append(f.tree, f.lines[max(0, len(f.lines)-1):]...)
+				if !ofMessages {
+					f.tree = append(f.tree, f.lines[before:]...)
 				}
 			}
 		case name == "cur" || name == "new":
