@@ -12,8 +12,12 @@ import (
 	"rplan/tests/lab"
 )
 
-// afterKills are the limits where servers are killed under their users.
-var afterKills = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1}
+// afterKills are the limits where servers are killed under their users, and afterMoves
+// where they are killed while users are moved, one time after the other, see moved.
+var (
+	afterKills = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1}
+	afterMoves = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2}
+)
 
 // victims are what is killed, on all nodes at once.
 var victims = []struct {
@@ -81,7 +85,7 @@ func (w *world) interrupt(n *lab.Node, absent bool, undo func(), command ...stri
 	}
 	w.settle()
 	w.reportKilledCron()
-	w.verdict(afterKills)
+	w.verdict(afterMoves)
 }
 
 // some are all steps, or two of them.

@@ -36,8 +36,9 @@ func newItem(e Event, folder string) *item {
 
 // letter is all that a user has of one token.
 type letter struct {
-	items []*item
-	sum   string
+	items   []*item
+	sum     string
+	divided bool
 }
 
 // account is what one user should see.
@@ -141,6 +142,7 @@ func (a *account) divide(e Event) {
 				maps.Copy(i.folders, i.been)
 			}
 			i.unmerged = maps.Clone(i.must)
+			l.divided = true
 		}
 	}
 }
@@ -161,6 +163,11 @@ func (l *letter) follow(e Event) {
 			} else {
 				i.must[f] = true
 			}
+			if l.divided { // which of a user's copies is the twin of what came back, nothing tells
+				for _, o := range l.items {
+					o.may[f] = true
+				}
+			}
 		}
 	case Cleared:
 		for _, f := range e.Flags {
@@ -168,13 +175,15 @@ func (l *letter) follow(e Event) {
 			i.may[f] = true
 		}
 	case Moved:
+		if e.Folder != e.To {
+			l.meet(i, e.To)
+		}
 		l.move(i, e)
 	case Copied:
-		// Who copies from where they have moved it away was shown it twice; two become one in the folder to which both come.
-		one := !i.folders[e.Folder] && i.folders[e.To]
-		c := newItem(Event{At: e.At, Maybe: e.Maybe || one}, e.To)
+		c := newItem(Event{At: e.At, Maybe: e.Maybe}, e.To)
 		maps.Copy(c.may, i.must)
 		maps.Copy(c.may, i.may)
+		l.meet(c, e.To)
 		l.items = append(l.items, c)
 	case Deleted:
 		// Who deletes what they moved elsewhere was shown it twice, or still in the old place.
@@ -183,6 +192,22 @@ func (l *letter) follow(e Event) {
 		} else {
 			i.deleted = true
 			i.folders = set{}
+		}
+	}
+}
+
+// meet is for an item that comes to where another one of the letter is already: two of
+// one delivery in a folder become one, with the flags of both.
+func (l *letter) meet(i *item, folder string) {
+	for _, o := range l.items {
+		if o != i && !o.deleted && o.folders[folder] {
+			i.maybe = true
+			for _, flags := range []set{i.must, i.may} {
+				maps.Copy(o.may, flags)
+			}
+			for _, flags := range []set{o.must, o.may} {
+				maps.Copy(i.may, flags)
+			}
 		}
 	}
 }

@@ -117,22 +117,12 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 			}
 			return send(&answer{Address: address, Stamp: &st})
 		}
-		if len(r.Only) == 0 {
-			return s.All(stamp)
-		}
-		for _, address := range r.Only {
-			if !isAddress(address) {
-				return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
+		return s.All(func(address string) error {
+			if len(r.Only) > 0 && !slices.Contains(r.Only, address) {
+				return nil
 			}
-			err := s.Has(address)
-			if err == nil {
-				err = stamp(address)
-			}
-			if err != nil && diag.KindOf(err) != diag.Refused { // to open it is refused as well, and says why
-				return err
-			}
-		}
-		return nil
+			return stamp(address)
+		})
 	case r.Do == "open":
 		return s.open(ctx, r.Address)
 	case r.Do == "close":
