@@ -263,7 +263,11 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 // the active side looks now.
 func (m *merger) quick(ctx context.Context, before Stamp) error {
 	m.out.changed = true
-	if err := m.sync(ctx, before, m.record.Peers[m.task.Peer].State); err != nil {
+	state := m.record.Peers[m.task.Peer].State
+	if before.Tree != m.record.Peers[m.task.Peer].Tree {
+		state = "" // folders changed
+	}
+	if err := m.sync(ctx, before, state); err != nil {
 		return err
 	}
 	return m.carried(ctx)

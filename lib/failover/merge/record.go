@@ -198,8 +198,6 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return full
 	case peer.Local == here.Real:
 		return nothing
-	case peer.Tree != here.Tree:
-		return full // a single doveadm sync does not follow all that can be done to folders
 	case peer.Boot != boot():
 		return full // what was not on the disk yet when the power went, only the other node has
 	case now.Unix()-r.adopted() < int64(remembered/time.Second):
