@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,13 +187,7 @@ func letsGoOfDsync(t *testing.T, work string) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	doveadm(t, `echo $$ >`+pid+`; `+work)
 	s := server(t)
-	var out atomic.Bool
-	s.Has = func(string) error {
-		if out.Load() {
-			return diag.TryAgain.Errorf("n2 is out")
-		}
-		return nil
-	}
+	out := canBeOut(s)
 	c := converse(t, s)
 	c.says(`{"do":"open","address":"` + user + `"}` + "\n")
 	c.hears()

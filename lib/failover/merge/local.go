@@ -151,10 +151,9 @@ func (l local) command(s step, uids string) []string {
 // check refuses what no plan has in it: a step may come from another node.
 func (s step) check() error {
 	known := slices.Contains([]op{aside, flag, drop, adopt, purge, forget, name}, s.Op)
-	named := s.Op == name
-	folder := s.Op == aside || s.Op == flag || s.Op == drop || named
+	folder := s.Op == aside || s.Op == flag || s.Op == drop || s.Op == name
 	if !known || folder != isGUID(s.Folder) || folder == (s.Folder == "") || (s.Op != flag && s.Flags != "") ||
-		named != (len(s.UIDs) == 0) || named != isFolder(s.Name) || !named && s.Name != "" {
+		(s.Op == name) != (len(s.UIDs) == 0) || (s.Op == name) != isFolder(s.Name) || (s.Op != name && s.Name != "") {
 		return diag.BadData.Errorf("no step of a merge: %.20q on folder %.40q", s.Op, s.Folder)
 	}
 	if len(s.UIDs) > mostUIDs || slices.Contains(s.UIDs, 0) {

@@ -61,15 +61,14 @@ type merger struct {
 	other  otherSide                                               // nil without a peer
 	join   func(ctx context.Context, state string) (string, error) // doveadm sync, see local.sync
 	record *record
-
-	both bool // the other side too was used since they were last equal
-	save func() error
-	now  func() time.Time
-	step func(string)    // is told each step; a test stops there
-	seen map[string]bool // delivery ids that were in a folder since the pass began
-	told map[string]bool // ids of deletions that the other side knows
-	calm int             // rounds on end in which doveadm sync had nothing in its way
-	out  outcome
+	both   bool // the other side too was used since they were last equal
+	save   func() error
+	now    func() time.Time
+	step   func(string)    // is told each step; a test stops there
+	seen   map[string]bool // delivery ids that were in a folder since the pass began
+	told   map[string]bool // ids of deletions that the other side knows
+	calm   int             // rounds on end in which doveadm sync had nothing in its way
+	out    outcome
 }
 
 // rounds is how often a mailbox is compared in one pass, and enough how often,
@@ -263,11 +262,11 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 // the active side looks now.
 func (m *merger) quick(ctx context.Context, before Stamp) error {
 	m.out.changed = true
-	state := m.record.Peers[m.task.Peer].State
-	if before.Tree != m.record.Peers[m.task.Peer].Tree {
-		state = "" // folders changed
+	peer := m.record.Peers[m.task.Peer]
+	if before.Tree != peer.Tree {
+		peer.State = "" // folders changed
 	}
-	if err := m.sync(ctx, before, state); err != nil {
+	if err := m.sync(ctx, before, peer.State); err != nil {
 		return err
 	}
 	return m.carried(ctx)

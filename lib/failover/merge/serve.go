@@ -169,7 +169,10 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 func (s *Server) open(ctx context.Context, address string) error {
 	s.shut()
 	s.over = nil
-	if err := s.may(address); err != nil {
+	if !isAddress(address) {
+		return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
+	}
+	if err := s.Has(address); err != nil {
 		return err
 	}
 	held, err := lockMailbox(ctx, s.State, address, busyFor)
@@ -232,13 +235,6 @@ func (s *Server) goOn() error {
 		return diag.BadData.Errorf("no mailbox is open")
 	}
 	return s.Has(s.opened.address)
-}
-
-func (s *Server) may(address string) error {
-	if !isAddress(address) {
-		return diag.BadData.Errorf("no address of a mailbox: %.80q", address)
-	}
-	return s.Has(address)
 }
 
 func (s *Server) shut() {

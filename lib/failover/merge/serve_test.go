@@ -3,7 +3,6 @@ package merge
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,6 +23,18 @@ func server(t *testing.T) *Server {
 		},
 		All: func(use func(string) error) error { return use(user) },
 	}
+}
+
+// canBeOut lets the server's peer be taken out, and brought back.
+func canBeOut(s *Server) *atomic.Bool {
+	out := &atomic.Bool{}
+	s.Has = func(string) error {
+		if out.Load() {
+			return diag.TryAgain.Errorf("n2 is out")
+		}
+		return nil
+	}
+	return out
 }
 
 // asks sends requests and returns the ends of the answers.
@@ -86,27 +97,12 @@ func TestServerRefuses(t *testing.T) {
 // locked until its connection is known to be dead.
 func TestLetsGo(t *testing.T) {
 	s := server(t)
-	var out atomic.Bool
-	s.Has = func(string) error {
-		if out.Load() {
-			return diag.TryAgain.Errorf("n2 is out")
-		}
-		return nil
-	}
-	in, ask := io.Pipe()
-	answers, tell := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- s.Mail(t.Context(), in, tell) }()
-	replies := json.NewDecoder(answers)
-	says := func(request string) (a answer) {
+	out := canBeOut(s)
+	c := converse(t, s)
+	says := func(request string) answer {
 		t.Helper()
-		if _, err := io.WriteString(ask, request+"\n"); err != nil {
-			t.Fatal(err)
-		}
-		if err := replies.Decode(&a); err != nil {
-			t.Fatal(err)
-		}
-		return a
+		c.says(request + "\n")
+		return c.hears()
 	}
 	if a := says(`{"do":"open","address":"` + user + `"}`); a.Error != "" {
 		t.Fatalf("%+v", a)
@@ -127,8 +123,8 @@ func TestLetsGo(t *testing.T) {
 	if a := says(`{"do":"open","address":"` + user + `"}`); a.Error != "" {
 		t.Errorf("once it is back: %+v", a)
 	}
-	ask.Close()
-	if err := <-ended; err != nil {
+	c.ask.Close()
+	if err := <-c.ended; err != nil {
 		t.Error(err)
 	}
 }
