@@ -167,7 +167,7 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 		delete(only, address)
 		for i, peer := range t.peers {
 			wave := min(i, 1)
-			waves[wave] = append(waves[wave], merge.Task{Address: address, Peer: peer, Others: t.others, Hold: t.hold})
+			waves[wave] = append(waves[wave], merge.Task{Address: address, Peer: peer, Others: t.others, Hold: t.hold, Overlap: t.overlap})
 		}
 		return nil
 	})
@@ -184,12 +184,17 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 type target struct {
 	peers, others []string
 	hold          bool // one of the others was taken away just now
+	overlap       bool // some node's state is new
 }
 
 // lastMerge is how long whoever takes a node away has for the merge that comes
 // after the users moved. Until then no copy becomes a message because its twin,
 // with which its user may have done anything, is nowhere to be seen.
 const lastMerge = 15 * time.Minute
+
+// overlap is how long after a change of state there may still be a user at work on
+// the node that served them before.
+const overlap = 5 * time.Minute
 
 func (s *syncer) target(placement string) *target {
 	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
@@ -198,6 +203,8 @@ func (s *syncer) target(placement string) *target {
 		return t
 	}
 	for _, name := range p.Nodes {
+		n := s.nodes.Node(name)
+		t.overlap = t.overlap || n != nil && s.env.Now().Sub(n.Since).Abs() < overlap
 		if state, known := s.nodes.StateOf(name); known && name != s.self && state != directory.Evicted {
 			t.others = append(t.others, name)
 		}

@@ -15,10 +15,12 @@ import (
 // scene is one user's mailbox on both nodes, to which a test does things by
 // itself.
 type scene struct {
-	t    *testing.T
-	user string
-	all  bool // passes compare the mailbox, whether it seems changed or not
-	said []string
+	t       *testing.T
+	user    string
+	all     bool // passes compare the mailbox, whether it seems changed or not
+	said    []string
+	overlap bool              // its users may be at work on both sides
+	on      map[string]func() // what the user does when the pass says so, once
 }
 
 // everyFormat runs a test for a user of each format, whose mailboxes are empty.
@@ -97,8 +99,16 @@ func (s *scene) pass(active string, users ...string) *merge.Report {
 		mu.Lock()
 		defer mu.Unlock()
 		s.said = append(s.said, text)
+		if act := s.on[text]; act != nil {
+			delete(s.on, text)
+			act()
+		}
 	}
-	r, err := p.Run(context.Background(), tasks(other(active), users))
+	all := tasks(other(active), users)
+	for i := range all {
+		all[i].Overlap = s.overlap
+	}
+	r, err := p.Run(context.Background(), all)
 	s.must(err)
 	return r
 }
@@ -304,6 +314,73 @@ func TestMessageIDs(t *testing.T) {
 		s.merge("n1")
 		s.merge("n1")
 		s.both(want...)
+	})
+}
+
+// TestMovedMeanwhile: the lost node's message lies where its user put it, and they
+// move the other node's one while the two are being joined.
+func TestMovedMeanwhile(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.imap("n2", "CREATE Work", "SELECT INBOX", "MOVE 1 Work")
+		s.alone("n1")
+		s.holds("n1", "INBOX a")
+		s.on = map[string]func(){"doveadm sync": func() { s.imap("n1", "CREATE Archive", "SELECT INBOX", "MOVE 1 Archive") }}
+		s.pass("n1")
+		s.merge("n1")
+		s.both("Archive a")
+		s.merge("n2")
+		s.both("Archive a")
+	})
+}
+
+// TestUsedMeanwhile: a session on the node that served its user before lasts a
+// moment longer than the comparison after which both sides are taken for equal.
+func TestUsedMeanwhile(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.all = false
+		s.on = map[string]func(){"purge on the standby side: 1": func() { s.imap("n2", "SELECT INBOX", `STORE 1 +FLAGS (\Flagged)`) }}
+		s.merge("n1")
+		if len(s.on) > 0 {
+			t.Fatalf("nothing was purged: %q", s.said)
+		}
+		s.merge("n1")
+		s.both(`INBOX a \Flagged`)
+	})
+}
+
+// TestBusyMeanwhile: a mailbox that never holds still is carried over nevertheless,
+// but for as long as its user may be at work on both sides, nobody takes them for equal.
+func TestBusyMeanwhile(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.merge("n1")
+		for _, s.overlap = range []bool{true, false} {
+			var act func()
+			flags := 0
+			act = func() {
+				flags++
+				s.imap("n1", "SELECT INBOX", fmt.Sprintf("STORE 1 +FLAGS (k%d)", flags))
+				if flags < 4 { // after the fourth doveadm sync a pass that had nothing else in its way ends
+					s.on["doveadm sync"] = act
+				}
+			}
+			s.on = map[string]func(){"doveadm sync": act}
+			act()
+			s.all = true
+			if r := s.pass("n1"); r.Busy != 1 {
+				t.Fatalf("%+v: %q", *r, s.said)
+			}
+			s.on, s.all = nil, false
+			s.merge("n1")
+			if compared := slices.Contains(s.said, "list"); compared != s.overlap {
+				t.Errorf("overlap %v, compared %v: %q", s.overlap, compared, s.said)
+			}
+			s.imap("n1", "SELECT INBOX", "STORE 1 FLAGS ()")
+			s.merge("n1")
+		}
+		s.both("INBOX a")
 	})
 }
 

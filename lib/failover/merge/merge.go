@@ -45,6 +45,7 @@ type Task struct {
 	Peer    string   // the node to merge with, or "" where there is none now
 	Others  []string // all other nodes of the mailbox's placement
 	Hold    bool     // leave copies as they are: a node that has their twins was taken away just now, and is to be merged with
+	Overlap bool     // a node changed its state just now: users may be at work on both sides
 }
 
 // outcome is what came of one.
@@ -116,6 +117,14 @@ func (m *merger) rename(ctx context.Context) error {
 	return m.steps(ctx, "standby", m.other, rename(here, there))
 }
 
+// stamps are how both sides look, there being empty without another.
+func (m *merger) stamps(ctx context.Context) (here, there Stamp, err error) {
+	if here, err = m.active.stamp(ctx); err == nil && m.other != nil {
+		there, err = m.other.stamp(ctx)
+	}
+	return here, there, err
+}
+
 // folders are the GUIDs by name of both sides, there being nil without another.
 func (m *merger) folders(ctx context.Context) (here, there map[string]string, err error) {
 	if here, err = m.active.folders(ctx); err == nil && m.other != nil {
@@ -127,7 +136,7 @@ func (m *merger) folders(ctx context.Context) (here, there map[string]string, er
 // round is one comparison, what it asks for, and one doveadm sync. It says
 // whether both sides are equal, with nothing left to do.
 func (m *merger) round(ctx context.Context) (bool, error) {
-	before, err := m.active.stamp(ctx)
+	before, there, err := m.stamps(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +159,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
-		return true, m.finish(ctx, a, o, before)
+		return true, m.finish(ctx, a, o, before, there)
 	}
 	m.out.changed = true
 	if err := m.remember(p.aside, p.gone, p.took); err != nil {
@@ -168,7 +177,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if !p.empty() {
 			return false, nil
 		}
-		return true, m.finish(ctx, a, nil, before)
+		return true, m.finish(ctx, a, nil, before, there)
 	}
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
@@ -218,8 +227,9 @@ func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 
 // finish expunges what was deleted, purges the copies that are not needed any more
 // and records that the sides are equal. A list that was made while the user moved things is no ground
-// to purge anything.
-func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
+// to purge anything. before and there are how the sides looked before the lists were
+// made: what a user did since, also on the other side, is for the next pass.
+func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) error {
 	if err := m.forget(ctx, a, o); err != nil {
 		return err
 	}
@@ -234,7 +244,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 		}
 	}
 	now := m.now()
-	m.record.Local, m.record.Stuck, m.record.Were = before.Real, false, nil
+	m.record.Local, m.record.Stuck, m.record.Were, m.record.Twins = before.Real, false, nil, nil
 	if o != nil || len(m.task.Others) == 0 {
 		m.record.Since, m.record.Why = 0, ""
 	}
@@ -243,10 +253,6 @@ func (m *merger) finish(ctx context.Context, a, o *View, before Stamp) error {
 			if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
 				return err
 			}
-		}
-		there, err := m.other.stamp(ctx)
-		if err != nil {
-			return err
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
 			Local: before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
@@ -273,14 +279,15 @@ func (m *merger) quick(ctx context.Context, before Stamp) error {
 }
 
 // carried records that the other side has all that this one had before the last
-// doveadm sync, and nothing else.
+// doveadm sync, and nothing else: unless its users may be at work there too, which
+// only a comparison tells.
 func (m *merger) carried(ctx context.Context) error {
 	there, err := m.other.stamp(ctx)
 	if err != nil {
 		return err
 	}
 	peer := m.record.Peers[m.task.Peer]
-	peer.Remote, peer.Equal = there.Real, true
+	peer.Remote, peer.Equal = there.Real, !m.task.Overlap
 	m.record.Peers[m.task.Peer] = peer
 	m.record.Local, m.record.Since, m.record.Why, m.record.Stuck = peer.Local, 0, "", false
 	return m.save()

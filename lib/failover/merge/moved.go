@@ -96,12 +96,16 @@ func byGUID(messages []Message) map[string][]Message {
 	return all
 }
 
-// apart notes what lies in different folders before doveadm sync.
+// apart notes what lies in different folders, or is two messages, before doveadm sync.
 func (m *merger) apart(ctx context.Context, a, o *View) error {
-	were := apart(a, o)
-	if len(were)+len(m.record.Were) == 0 {
+	were, twins := apart(a, o), met(a, o)
+	if len(were)+len(m.record.Were)+len(twins) == 0 {
 		return nil
 	}
+	if m.record.Twins == nil {
+		m.record.Twins = map[string]string{}
+	}
+	maps.Copy(m.record.Twins, twins)
 	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err

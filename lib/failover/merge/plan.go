@@ -57,6 +57,7 @@ type circumstances struct {
 	both  bool               // the other side too was used since both were equal
 	stuck bool               // the last pass over this mailbox failed
 	hold  bool               // copies stay copies
+	twins map[string]string  // as the record has them
 }
 
 func newPlan() *plan {
@@ -83,7 +84,7 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	p.rivals(a, o, active.Inbox, other, gone)
-	p.twins(a, o, active.Inbox)
+	p.twins(a, o, active.Inbox, c.twins)
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
 	if c.both {

@@ -26,6 +26,7 @@ type record struct {
 	Aside map[string]int64      `json:"aside,omitempty"` // what a merge set aside, by delivery id, and when
 	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
 	Were  map[string]moved      `json:"were,omitempty"`  // messages, by GUID, that lay in different folders before the last doveadm sync
+	Twins map[string]string     `json:"twins,omitempty"` // GUIDs of messages that were in the inbox here, by delivery id, and other messages on the other side; as long as a merge lasts
 	Stuck bool                  `json:"stuck,omitempty"` // the last pass with another node failed
 }
 
@@ -198,6 +199,8 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return full
 	case peer.Local == here.Real:
 		return nothing
+	case task.Overlap:
+		return full
 	case peer.Boot != boot():
 		return full // what was not on the disk yet when the power went, only the other node has
 	case now.Unix()-r.adopted() < int64(remembered/time.Second):

@@ -134,8 +134,14 @@ func TestNeeds(t *testing.T) {
 		if c.alone {
 			task.Peer = ""
 		}
-		if got := c.r.needs(task, c.here, c.there, now, false); got != c.want {
-			t.Errorf("%s: %v, want %v", why, got, c.want)
+		want := c.want
+		for _, task.Overlap = range []bool{false, true} {
+			if got := c.r.needs(task, c.here, c.there, now, false); got != want {
+				t.Errorf("%s, overlap %v: %v, want %v", why, task.Overlap, got, want)
+			}
+			if want == quick {
+				want = full // the other side may have been used meanwhile
+			}
 		}
 	}
 }

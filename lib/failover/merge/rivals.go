@@ -71,8 +71,10 @@ func (m Message) used() bool {
 // twins sets aside what is in the active side's inbox and also, as another
 // message, where its user put it: a mail that was in a conversation with a node
 // when that was lost is delivered again, or both sides had one. A copy that the
-// user made has the GUID of the message.
-func (p *plan) twins(a, o *index, inbox string) {
+// user made has the GUID of the message. If its user moves this side's message too
+// while doveadm sync brings the other's, that is what they want now: known are the
+// GUIDs of those that were in the inbox.
+func (p *plan) twins(a, o *index, inbox string, known map[string]string) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
 		if len(a.byID[id]) < 2 {
 			continue
@@ -81,12 +83,28 @@ func (p *plan) twins(a, o *index, inbox string) {
 		if len(arranged) == 0 {
 			continue
 		}
+		if ours := known[id]; arranged[ours] {
+			arranged = map[string]bool{ours: true}
+		}
 		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
 		p.setAside(&p.active, filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] }), late...)
 		for _, m := range late { // doveadm sync may not have brought all of theirs yet
 			p.other.add(unite(o.byID[id], m.Flags)...)
 		}
 	}
+}
+
+// met are the GUIDs of messages in the active side's inbox, by delivery id, that are
+// other messages on the other side.
+func met(active, other *View) map[string]string {
+	a, o := newIndex(active.Real), newIndex(other.Real)
+	all := map[string]string{}
+	for id, ours := range a.byID {
+		if len(o.byID[id]) > 0 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
+			all[id] = ours[0].GUID
+		}
+	}
+	return all
 }
 
 // deletions sets aside what was adopted here, if its user deleted it on the other
@@ -141,7 +159,7 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			}
 		}
 	}
-	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold})
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins})
 	if o != nil {
 		p.deletions(a, o, took, at, m.now())
 	}

@@ -18,6 +18,7 @@ func TestRivals(t *testing.T) {
 		active, other []Message
 		removed       []Message // by their user on the other side
 		gone          deletions
+		twins         map[string]string
 		here, there   []string
 		doubles       int
 	}{
@@ -78,6 +79,12 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 1, g("2"), "Q1.mx"), real(inbox, 2, g("2"), "Q1.mx")}},
 		"what the user put elsewhere both times stays": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
+		"unless it was here while doveadm sync brought the other": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx", `\Seen`)}, other: []Message{real(work, 2, g("2"), "Q1.mx", `\Seen`)},
+			twins: map[string]string{"Q1.mx": g("1")}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+		"which is still where it was": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
+			twins:  map[string]string{"Q1.mx": g("1")}, here: []string{"aside INBOX 1"}, doubles: 1},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
@@ -87,7 +94,7 @@ func TestRivals(t *testing.T) {
 		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
-		p := prepare(a, o, c.gone, circumstances{late: never})
+		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins})
 		if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
 			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
 		}
