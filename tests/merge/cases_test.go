@@ -180,6 +180,39 @@ func TestBothMoved(t *testing.T) {
 	})
 }
 
+// TestBothMovedOneCopied: and one of them had made a copy before. Of three, one goes.
+func TestBothMovedOneCopied(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.merge("n2")
+		s.merge("n2")
+		s.imap("n2", "CREATE Archive", "CREATE Later", "SELECT INBOX", "COPY 1 Archive", "MOVE 1 Later")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", `STORE 1 +FLAGS (\Flagged)`, "MOVE 1 Work")
+		s.pass("n1")
+		s.merge("n1")
+		s.merge("n2")
+		messages, err := look("n1", s.user, "*")
+		s.must(err)
+		if len(messages) != 2 || !slices.ContainsFunc(messages, func(m seen) bool { return m.Mailbox == "Work" && strings.Contains(m.Flags, `\Flagged`) }) {
+			s.t.Errorf("%+v\n%s", messages, strings.Join(s.said, "\n"))
+		}
+	})
+}
+
+// TestBothCopied: each side made a copy of its own, and both are wanted.
+func TestBothCopied(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.merge("n2")
+		s.merge("n2")
+		s.imap("n2", "CREATE Archive", "SELECT INBOX", "COPY 1 Archive")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", "COPY 1 Work")
+		s.pass("n1")
+		s.merge("n1")
+		s.both("Archive a", "INBOX a", "Work a")
+	})
+}
+
 // TestArrangedThere: what users did on a node until it was lost, and as long as it
 // took itself for active when it came back, holds where they did nothing on the other.
 func TestArrangedThere(t *testing.T) {

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -9,7 +10,7 @@ import (
 // Where both sides were used since they were last equal, a message can lie in
 // one folder here and in another there, by its GUID the same. doveadm sync
 // finds out who moved it, but unites flags only within a folder, and leaves a
-// message that both moved in both folders.
+// message that both moved in the folders of both.
 
 // carry gives messages of one side the flags that they have on the other, where
 // they lie in another folder, or were moved to the same one and are new there. A
@@ -24,58 +25,70 @@ func carry(from, to map[string][]Message) []step {
 	return steps
 }
 
-// moved is where a message lay before doveadm sync.
+// moved is in which folders a message lay before doveadm sync, on each side: first
+// where it was put first.
 type moved struct {
-	Here  string `json:"here"`
-	There string `json:"there"`
+	Here  []string `json:"here"`
+	There []string `json:"there"`
 }
 
 // named is the same by names, as doveadm sync gives a folder that both sides made
 // by themselves one GUID. here and there are the folders by name.
 func (m moved) named(here, there map[string]string) moved {
-	return moved{nameOf(here, m.Here), nameOf(there, m.There)}
+	return moved{namesOf(here, m.Here), namesOf(there, m.There)}
 }
 
-func nameOf(folders map[string]string, guid string) string {
-	for name, g := range folders {
-		if g == guid {
-			return name
+func namesOf(folders map[string]string, guids []string) []string {
+	var names []string
+	for _, guid := range guids {
+		for name, g := range folders {
+			if g == guid {
+				names = append(names, name)
+			}
 		}
 	}
-	return ""
+	return names
 }
 
-// apart are the messages, by GUID, that lie in one folder on the active side, and in
-// another on the other.
+// apart are the messages, by GUID, that both sides have, but in no folder that is
+// the same: both moved it, whatever copies their user made besides.
 func apart(active, other *View) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
 	for guid, here := range byGUID(active.Real) {
-		if there := o[guid]; len(here) == 1 && len(there) == 1 && here[0].Folder != there[0].Folder {
-			all[guid] = moved{here[0].Folder, there[0].Folder}
+		there := o[guid]
+		common := slices.ContainsFunc(here, func(m Message) bool { return len(in(there, m.Folder)) > 0 })
+		if len(there) > 0 && !common {
+			all[guid] = moved{foldersOf(here), foldersOf(there)}
 		}
 	}
 	return all
 }
 
-// surplus removes what is in both folders now, as both sides had moved it: the
+func foldersOf(messages []Message) []string {
+	var all []string
+	for _, m := range slices.SortedFunc(slices.Values(messages), byArrival) {
+		all = append(all, m.Folder)
+	}
+	return all
+}
+
+// byArrival sorts what is one message to doveadm sync by when its user put it where it is.
+func byArrival(x, y Message) int {
+	return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID))
+}
+
+// surplus removes what is in the folders of both sides now, as both had moved it: the
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
 // folders are the active side's by name, as were has them.
 func surplus(active *View, were map[string]moved, folders map[string]string) (steps []step, set map[string]bool) {
 	set = map[string]bool{}
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
-		here, there := folders[was.Here], folders[was.There]
-		if !moved || len(messages) != 2 || here == there {
+		if !moved || !was.joined(messages, folders) {
 			continue
 		}
-		kept, extra := messages[0], messages[1]
-		if extra.Folder == here {
-			kept, extra = extra, kept
-		}
-		if kept.Folder != here || extra.Folder != there {
-			continue
-		}
+		kept, extra := in(messages, folders[was.Here[0]])[0], in(messages, folders[was.There[0]])[0]
 		do := aside
 		if extra.ID == "" {
 			do = drop
@@ -86,6 +99,17 @@ func surplus(active *View, were map[string]moved, folders map[string]string) (st
 		steps = append(steps, step{Op: do, Folder: extra.Folder, UIDs: []uint32{extra.UID}})
 	}
 	return gather(steps), set
+}
+
+// joined says whether the messages are those of both sides, each in a folder of its own.
+func (m moved) joined(messages []Message, folders map[string]string) bool {
+	names := slices.Concat(m.Here, m.There)
+	for _, name := range names {
+		if len(in(messages, folders[name])) != 1 {
+			return false
+		}
+	}
+	return len(m.Here) > 0 && len(m.There) > 0 && len(names) == len(messages)
 }
 
 func byGUID(messages []Message) map[string][]Message {

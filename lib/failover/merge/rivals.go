@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -40,8 +39,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
 		case !slices.ContainsFunc(theirs, func(m Message) bool { return copies[m.GUID] }): // else doveadm sync has not brought the others yet
-			first := slices.MinFunc(theirs, func(x, y Message) int { return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID)) })
-			p.replace(ours, []Message{first})
+			p.replace(ours, []Message{slices.MinFunc(theirs, byArrival)})
 		}
 	}
 }
