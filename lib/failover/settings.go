@@ -26,6 +26,7 @@ type Settings struct {
 	Mail              string        `toml:"mail"`                // Dovecot's mail directory below home
 	Mounts            []string      `toml:"mounts"`              // must be mount points on a node that comes in
 	MinInterval       time.Duration `toml:"min-interval"`        // between two changes of one node
+	Overlap           time.Duration `toml:"overlap"`             // after a change of state, in which users may be at work on two nodes
 	MaxLag            time.Duration `toml:"max-lag"`             // of a node's replica
 	MaxClock          time.Duration `toml:"max-clock"`           // difference between two nodes' clocks
 	MinFree           conf.Percent  `toml:"min-free"`            // of the disks of who takes over
@@ -44,6 +45,7 @@ func Defaults() Settings {
 		Home:        "/var/vmail/%d/%n",
 		Mail:        "mail",
 		MinInterval: 10 * time.Minute,
+		Overlap:     10 * time.Minute,
 		MaxLag:      time.Minute,
 		MaxClock:    5 * time.Second,
 		MinFree:     10,
@@ -109,7 +111,7 @@ func (s *Settings) checkTimes() error {
 		key   string
 		value time.Duration
 		least time.Duration
-	}{{"min-interval", s.MinInterval, 0}, {"max-lag", s.MaxLag, time.Second}, {"max-clock", s.MaxClock, time.Millisecond}} {
+	}{{"min-interval", s.MinInterval, 0}, {"overlap", s.Overlap, 0}, {"max-lag", s.MaxLag, time.Second}, {"max-clock", s.MaxClock, time.Millisecond}} {
 		if t.value < t.least {
 			return diag.Config.Errorf("failover.%s %q is less than %s", t.key, t.value, t.least)
 		}

@@ -32,7 +32,7 @@ func TestEverySettingHasADefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := c.failover; f.MinInterval != 10*time.Minute || f.MinFree != 10 || f.Jobs != 4 || f.WriteURLs[0] != "ldapi:///" ||
+	if f := c.failover; f.MinInterval != 10*time.Minute || f.Overlap != 10*time.Minute || f.MinFree != 10 || f.Jobs != 4 || f.WriteURLs[0] != "ldapi:///" ||
 		c.Node != "n1" || c.Network.NodesDomain != "nodes.example.net" {
 		t.Errorf("%+v", c)
 	}
@@ -50,6 +50,7 @@ home = "/srv/mail/%u"
 mail = "Mail/box"
 mounts = ["/var/vmail", "/srv"]
 min-interval = "0s"
+overlap = "2m"
 max-lag = "90s"
 max-clock = "200ms"
 min-free = "2.5%"
@@ -61,7 +62,7 @@ genmaps = "/usr/local/sbin/rp-genmaps"
 		t.Fatal(err)
 	}
 	f, dir := c.failover, filepath.Dir(path)
-	if f.MinFree != 2.5 || f.MaxClock != 200*time.Millisecond || f.MinInterval != 0 || f.State != "/var/lib/rplan/failover" ||
+	if f.MinFree != 2.5 || f.MaxClock != 200*time.Millisecond || f.MinInterval != 0 || f.Overlap != 2*time.Minute || f.State != "/var/lib/rplan/failover" ||
 		f.WriteURLs[0] != "ldif:"+dir+"/there.ldif" || c.Directory.URLs[0] != "ldif:"+dir+"/here.ldif" {
 		t.Errorf("%+v", c)
 	}
@@ -86,6 +87,7 @@ func TestSettingsRefused(t *testing.T) {
 		{`mail = "/mail"`, `is not a directory below home`},
 		{`mail = ""`, `is not a directory below home`},
 		{`min-interval = "-1s"`, `failover.min-interval "-1s" is less than 0s`},
+		{`overlap = "-1s"`, `failover.overlap "-1s" is less than 0s`},
 		{`max-lag = "0s"`, `failover.max-lag "0s" is less than 1s`},
 		{`max-clock = "0s"`, `failover.max-clock "0s" is less than 1ms`},
 		{`min-free = "101%"`, `not a percentage`},

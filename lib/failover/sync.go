@@ -192,10 +192,6 @@ type target struct {
 // with which its user may have done anything, is nowhere to be seen.
 const lastMerge = 15 * time.Minute
 
-// overlap is how long after a change of state there may still be a user at work on
-// the node that served them before.
-const overlap = 5 * time.Minute
-
 func (s *syncer) target(placement string) *target {
 	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
 	t := &target{}
@@ -204,7 +200,7 @@ func (s *syncer) target(placement string) *target {
 	}
 	for _, name := range p.Nodes {
 		n := s.nodes.Node(name)
-		t.overlap = t.overlap || n != nil && s.env.Now().Sub(n.Since).Abs() < overlap
+		t.overlap = t.overlap || n != nil && s.env.Now().Sub(n.Since).Abs() < s.config.failover.Overlap
 		if state, known := s.nodes.StateOf(name); known && name != s.self && state != directory.Evicted {
 			t.others = append(t.others, name)
 		}

@@ -3,7 +3,6 @@ package judge
 import (
 	"maps"
 	"slices"
-	"time"
 )
 
 // set is a set of folders or flags.
@@ -25,19 +24,22 @@ type item struct {
 	maybe   bool
 	deleted bool
 
-	been     set       // folders it ever was in
-	moved    time.Time // last
-	unmerged set       // flags that were set before the last division
+	been     set // folders it was in since it was last merged
+	merged   set // flags it had then
+	unmerged set // those it had got since then, at the last division
 }
 
 func newItem(e Event, folder string) *item {
-	return &item{folders: of(folder), been: of(folder), must: of(e.Flags...), may: set{}, maybe: e.Maybe, moved: e.At}
+	return &item{folders: of(folder), been: of(folder), must: of(e.Flags...), may: set{}, maybe: e.Maybe, merged: set{}}
 }
 
 // letter is all that a user has of one token.
 type letter struct {
 	items   []*item
 	sum     string
+	taken   int  // how often a server took it, for certain or not
+	certain bool // it arrived
+	erased  bool // or one of its copies was, perhaps: else one must be left
 	divided bool
 }
 
@@ -45,12 +47,10 @@ type letter struct {
 type account struct {
 	letters map[string]*letter
 	folders map[string]bool   // those they made; true for those that must be there
+	merged  set               // those that both nodes had
 	renamed map[string]string // to what those were that are not there any more
 	acts    int
 }
-
-// recent is how long before a division an act may be unmerged. A scenario is shorter, so: any.
-const recent = time.Hour
 
 // accounts follows the events, by user. Servers may show a message before
 // the one who sent it has the reply, so arrivals come first.
@@ -60,7 +60,7 @@ func accounts(events []Event) map[string]*account {
 		for _, e := range events {
 			a := all[e.User]
 			if a == nil {
-				a = &account{letters: map[string]*letter{}, folders: map[string]bool{}, renamed: map[string]string{}}
+				a = &account{letters: map[string]*letter{}, folders: map[string]bool{}, merged: set{}, renamed: map[string]string{}}
 				all[e.User] = a
 			}
 			if arrivals == (e.Act == Accepted) {
@@ -72,7 +72,7 @@ func accounts(events []Event) map[string]*account {
 }
 
 func (a *account) follow(e Event) {
-	if e.Act != Accepted && e.Act != Divided {
+	if e.Act != Accepted && e.Act != Divided && e.Act != Merged {
 		a.acts++
 	}
 	switch e.Act {
@@ -86,7 +86,9 @@ func (a *account) follow(e Event) {
 	case Renamed:
 		a.rename(e)
 	case Divided:
-		a.divide(e)
+		a.divide()
+	case Merged:
+		a.merge()
 	default:
 		if l := a.letters[e.Token]; l != nil {
 			l.follow(e)
@@ -101,6 +103,10 @@ func (a *account) arrive(e Event, folder string) {
 		a.letters[e.Token] = l
 	}
 	l.items = append(l.items, newItem(e, folder))
+	l.certain = l.certain || !e.Maybe
+	if e.Act == Accepted {
+		l.taken++
+	}
 }
 
 func (a *account) rename(e Event) {
@@ -115,6 +121,7 @@ func (a *account) rename(e Event) {
 			}
 		}
 	}
+	delete(a.merged, e.Folder)
 	if a.folders[e.Folder] = false; !e.Maybe {
 		delete(a.folders, e.Folder)
 		a.renamed[e.Folder] = e.To
@@ -127,22 +134,32 @@ func (a *account) rename(e Event) {
 			if !e.Maybe {
 				delete(i.folders, e.Folder)
 			}
-			i.folders[e.To], i.been[e.To], i.moved = true, true, e.At
+			i.folders[e.To], i.been[e.To] = true, true
 		}
 	}
 }
 
-func (a *account) divide(e Event) {
+func (a *account) divide() {
 	for folder := range a.folders {
-		a.folders[folder] = false // it may bear an earlier name
+		a.folders[folder] = a.folders[folder] && a.merged[folder] // else it may bear an earlier name
 	}
 	for _, l := range a.letters {
 		for _, i := range l.items {
-			if e.At.Sub(i.moved) < recent {
-				maps.Copy(i.folders, i.been)
-			}
+			maps.Copy(i.folders, i.been)
 			i.unmerged = maps.Clone(i.must)
+			maps.DeleteFunc(i.unmerged, func(f string, _ bool) bool { return i.merged[f] })
 			l.divided = true
+		}
+	}
+}
+
+func (a *account) merge() {
+	for folder, must := range a.folders {
+		a.merged[folder] = must
+	}
+	for _, l := range a.letters {
+		for _, i := range l.items {
+			i.been, i.merged = maps.Clone(i.folders), maps.Clone(i.must)
 		}
 	}
 }
@@ -163,7 +180,7 @@ func (l *letter) follow(e Event) {
 			} else {
 				i.must[f] = true
 			}
-			if l.divided { // which of a user's copies is the twin of what came back, nothing tells
+			if l.divided && f != `\Deleted` { // which of a user's copies is the twin of what came back, nothing tells
 				for _, o := range l.items {
 					o.may[f] = true
 				}
@@ -180,12 +197,13 @@ func (l *letter) follow(e Event) {
 		}
 		l.move(i, e)
 	case Copied:
-		c := newItem(Event{At: e.At, Maybe: e.Maybe}, e.To)
+		c := newItem(Event{Maybe: e.Maybe}, e.To)
 		maps.Copy(c.may, i.must)
 		maps.Copy(c.may, i.may)
 		l.meet(c, e.To)
 		l.items = append(l.items, c)
 	case Deleted:
+		l.erased = true
 		// Who deletes what they moved elsewhere was shown it twice, or still in the old place.
 		if e.Maybe || !i.folders[e.Folder] {
 			i.maybe = true
@@ -199,9 +217,12 @@ func (l *letter) follow(e Event) {
 // meet is for an item that comes to where another one of the letter is already: two of
 // one delivery in a folder become one, with the flags of both.
 func (l *letter) meet(i *item, folder string) {
+	if l.taken != 1 {
+		return // no delivery, or two
+	}
 	for _, o := range l.items {
 		if o != i && !o.deleted && o.folders[folder] {
-			i.maybe = true
+			i.maybe = i.maybe || !o.maybe
 			for _, flags := range []set{i.must, i.may} {
 				maps.Copy(o.may, flags)
 			}
@@ -223,7 +244,7 @@ func (l *letter) move(i *item, e Event) {
 	switch known := len(i.folders) == 1 && i.folders[e.Folder]; {
 	case e.Maybe:
 		i.folders[e.To] = true
-		second := newItem(Event{At: e.At, Maybe: true}, e.To)
+		second := newItem(Event{Maybe: true}, e.To)
 		second.folders[e.Folder] = true
 		maps.Copy(second.may, i.must)
 		maps.Copy(second.may, i.may)
@@ -233,7 +254,7 @@ func (l *letter) move(i *item, e Event) {
 	default:
 		i.folders[e.To] = true
 	}
-	i.been[e.To], i.moved = true, e.At
+	i.been[e.To] = true
 }
 
 // at is the item that a user means by this token in this folder: one that is
@@ -265,6 +286,9 @@ func (l *letter) least() (n int) {
 		if !i.deleted && !i.maybe {
 			n++
 		}
+	}
+	if l.certain && !l.erased {
+		n = max(n, 1)
 	}
 	return n
 }

@@ -29,6 +29,8 @@ const (
 	// Divided is when the user's active node was lost with whatever was not merged yet: what they did in the last
 	// moments before may not be seen until it is back, and what they do meanwhile is done without it.
 	Divided Act = "divided"
+	// Merged is when all that the user did is on both nodes.
+	Merged Act = "merged"
 )
 
 // Event is an act that the server confirmed or, if it is Maybe, whose answer
@@ -89,6 +91,13 @@ func (l *Ledger) Divide(users ...string) {
 	}
 }
 
+// Merge writes down that all of what these users did is on both of their nodes.
+func (l *Ledger) Merge(users ...string) {
+	for _, user := range users {
+		l.Write(Event{User: user, Act: Merged})
+	}
+}
+
 // Events are a copy of all so far.
 func (l *Ledger) Events() []Event {
 	l.mu.Lock()
@@ -104,7 +113,7 @@ func (l *Ledger) History(f Finding) (history []Event) {
 		if f.Token == "" {
 			about = e.Act == Created || e.Act == Renamed
 		}
-		if e.User == f.User && (about || e.Act == Divided || e.Act == Renamed) {
+		if e.User == f.User && (about || e.Act == Divided || e.Act == Merged || e.Act == Renamed) {
 			history = append(history, e)
 		}
 	}

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -150,7 +151,9 @@ func different(sides ...[]seen) int {
 // match finds for each message the item that it is, and compares.
 func (c *court) match(token string, l *letter, found []seen) {
 	left := slices.DeleteFunc(slices.Clone(l.items), func(i *item) bool { return i.deleted })
-	slices.SortStableFunc(left, func(a, b *item) int { return len(a.folders) - len(b.folders) })
+	slices.SortStableFunc(left, func(a, b *item) int {
+		return cmp.Or(len(a.folders)-len(b.folders), certainFirst(a, b))
+	})
 	for _, s := range found {
 		if s.Sum != l.sum {
 			c.find(&c.v.Damaged, "%s in %s %d is not what was sent", token, s.folder, s.UID)
@@ -176,6 +179,16 @@ func (c *court) match(token string, l *letter, found []seen) {
 			}
 		}
 	}
+}
+
+func certainFirst(a, b *item) int {
+	switch {
+	case a.maybe == b.maybe:
+		return 0
+	case b.maybe:
+		return -1
+	}
+	return 1
 }
 
 func words(s set) string { return strings.Join(slices.Sorted(maps.Keys(s)), " or ") }

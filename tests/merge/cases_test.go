@@ -3,6 +3,8 @@ package merge
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -260,6 +262,19 @@ func TestMarkedElsewhere(t *testing.T) {
 		s.imap("n2", "SELECT INBOX", `UID STORE 1 +FLAGS (\Deleted \Flagged)`)
 		s.merge("n1")
 		s.both(`INBOX a \Flagged`)
+
+		// What only the list of folders shows is no less.
+		s.imap("n2", "CREATE Old", "CREATE Empty", "RENAME Old New")
+		s.merge("n1")
+		for _, node := range []string{"n1", "n2"} {
+			out, err := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "list", "-u", s.user).Output()
+			s.must(err)
+			have := strings.Fields(string(out))
+			slices.Sort(have)
+			if want := []string{"Empty", "INBOX", "New"}; !slices.Equal(have, want) {
+				t.Errorf("%s has %q, want %q", node, have, want)
+			}
+		}
 	})
 }
 
@@ -380,6 +395,19 @@ func TestUsedMeanwhile(t *testing.T) {
 		}
 		s.merge("n1")
 		s.both(`INBOX a \Flagged`)
+
+		// What only the list of folders shows is no less.
+		s.imap("n2", "CREATE Old", "CREATE Empty", "RENAME Old New")
+		s.merge("n1")
+		for _, node := range []string{"n1", "n2"} {
+			out, err := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "list", "-u", s.user).Output()
+			s.must(err)
+			have := strings.Fields(string(out))
+			slices.Sort(have)
+			if want := []string{"Empty", "INBOX", "New"}; !slices.Equal(have, want) {
+				t.Errorf("%s has %q, want %q", node, have, want)
+			}
+		}
 	})
 }
 

@@ -68,7 +68,10 @@ type merger struct {
 	step   func(string)    // is told each step; a test stops there
 	seen   map[string]bool // delivery ids that were in a folder since the pass began
 	told   map[string]bool // ids of deletions that the other side knows
-	calm   int             // rounds on end in which doveadm sync had nothing in its way
+	before Stamp           // how the active side looked before the last list, or the last doveadm sync
+	tree   string          // of the active side's folders at the last doveadm sync before this pass
+	joined bool            // doveadm sync ran in this pass
+	calm   int             // rounds on end in which it had nothing in its way
 	out    outcome
 }
 
@@ -98,7 +101,7 @@ func (m *merger) full(ctx context.Context) error {
 		}
 		if m.calm >= enough && n > oddRound {
 			m.out.moving = true
-			return m.carried(ctx)
+			return m.carried(ctx, false)
 		}
 	}
 	return errMoving
@@ -140,6 +143,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	m.before = before
 	a, o, p, err := m.look(ctx, before)
 	if err != nil {
 		return false, err
@@ -158,7 +162,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.share(o); err != nil {
 		return false, err
 	}
-	if p.empty() && (o == nil || equal(a, o)) && m.record.Peers[m.task.Peer].Local == before.Real {
+	peer := m.record.Peers[m.task.Peer]
+	known := m.joined || !m.both && !peer.Again // else folders may differ in what equal does not see, such as their names
+	if p.empty() && (o == nil || known && equal(a, o)) && peer.Local == before.Real {
 		return true, m.finish(ctx, a, o, before, there)
 	}
 	m.out.changed = true
@@ -208,6 +214,7 @@ func (m *merger) steps(ctx context.Context, where string, s side, steps []step) 
 // sync runs doveadm sync, on all messages without a state, and notes what it found on this side before it.
 func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 	m.step("doveadm sync")
+	m.joined = true
 	known := state != ""
 	state, err := m.join(ctx, state)
 	if err != nil && known && ctx.Err() == nil {
@@ -244,11 +251,12 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 		}
 	}
 	now := m.now()
-	m.record.Local, m.record.Stuck, m.record.Were, m.record.Twins = before.Real, false, nil, nil
+	m.record.Local, m.record.Stuck = before.Real, false
 	if o != nil || len(m.task.Others) == 0 {
 		m.record.Since, m.record.Why = 0, ""
 	}
 	if o != nil {
+		m.record.Were, m.record.Twins = nil, nil
 		if still {
 			if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
 				return err
@@ -256,7 +264,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
 			Local: before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
-			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree, Boot: boot(),
+			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree, Again: m.joined && (m.both || before.Tree != m.tree), Boot: boot(),
 		}
 	}
 	m.record.prune(m.task.Others, now)
@@ -265,29 +273,34 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 
 // quick carries over what changed on the active side, where nothing else can have:
 // so doveadm sync needs to look at what changed since the last one only. Before is how
-// the active side looks now.
+// the active side looks now. If that has other folders, doveadm sync looks at all
+// there is, now and in the next pass: the first time it takes the subscription of a
+// folder that was renamed for that of the new name.
 func (m *merger) quick(ctx context.Context, before Stamp) error {
-	m.out.changed = true
+	m.out.changed, m.before = true, before
 	peer := m.record.Peers[m.task.Peer]
-	if before.Tree != peer.Tree {
-		peer.State = "" // folders changed
+	again := before.Tree != m.tree
+	if again || peer.Again {
+		peer.State = ""
 	}
 	if err := m.sync(ctx, before, peer.State); err != nil {
 		return err
 	}
-	return m.carried(ctx)
+	return m.carried(ctx, again)
 }
 
 // carried records that the other side has all that this one had before the last
 // doveadm sync, and nothing else: unless its users may be at work there too, which
-// only a comparison tells.
-func (m *merger) carried(ctx context.Context) error {
+// only a comparison tells. again is for folders that doveadm sync has to look at once more.
+func (m *merger) carried(ctx context.Context, again bool) error {
 	there, err := m.other.stamp(ctx)
 	if err != nil {
 		return err
 	}
 	peer := m.record.Peers[m.task.Peer]
 	peer.Remote, peer.Equal = there.Real, !m.task.Overlap
+	peer.Tree, peer.Again, peer.Boot = m.before.Tree, again, boot()
+	m.record.Twins = nil
 	m.record.Peers[m.task.Peer] = peer
 	m.record.Local, m.record.Since, m.record.Why, m.record.Stuck = peer.Local, 0, "", false
 	return m.save()

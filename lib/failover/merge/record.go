@@ -25,7 +25,7 @@ type record struct {
 	Gone  deletions             `json:"gone,omitempty"`
 	Aside map[string]int64      `json:"aside,omitempty"` // what a merge set aside, by delivery id, and when
 	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
-	Were  map[string]moved      `json:"were,omitempty"`  // messages, by GUID, that lay in different folders before the last doveadm sync
+	Were  map[string]moved      `json:"apart,omitempty"` // messages, by GUID, that lay in different folders before the last doveadm sync
 	Twins map[string]string     `json:"twins,omitempty"` // GUIDs of messages that were in the inbox here, by delivery id, and other messages on the other side; as long as a merge lasts
 	Stuck bool                  `json:"stuck,omitempty"` // the last pass with another node failed
 }
@@ -64,8 +64,9 @@ type peerRecord struct {
 	Equal  bool   `json:"equal"`           // both were seen to be equal, since when only this side was used
 	At     int64  `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
 	State  string `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
-	Tree   string `json:"tree,omitempty"`  // digest of this side's folders at that comparison
-	Boot   string `json:"boot,omitempty"`  // of this machine, likewise
+	Tree   string `json:"tree,omitempty"`  // digest of this side's folders before the last doveadm sync, or at a comparison after it
+	Again  bool   `json:"again,omitempty"` // that had changed: doveadm sync has to look once more
+	Boot   string `json:"boot,omitempty"`  // of this machine when that was
 }
 
 // boot is another one after each start of the machine (random(4), boot_id).
@@ -197,7 +198,7 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return nothing
 	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", there.Copies > 0 && (tidy || now.Sub(time.Unix(there.OldestCopy, 0)) > settle):
 		return full
-	case peer.Local == here.Real:
+	case peer.Local == here.Real && !peer.Again:
 		return nothing
 	case task.Overlap:
 		return full

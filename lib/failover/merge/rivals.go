@@ -93,12 +93,12 @@ func (p *plan) twins(a, o *index, inbox string, known map[string]string) {
 }
 
 // met are the GUIDs of messages in the active side's inbox, by delivery id, that are
-// other messages on the other side.
+// another message on the other side, of which there is no copy.
 func met(active, other *View) map[string]string {
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	all := map[string]string{}
 	for id, ours := range a.byID {
-		if len(o.byID[id]) > 0 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
+		if len(o.byID[id]) == 1 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
 			all[id] = ours[0].GUID
 		}
 	}

@@ -252,7 +252,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		if err != nil {
 			return out, err
 		}
-		m.both = rec.usedThere(task.Peer, st)
+		m.both, m.tree = rec.usedThere(task.Peer, st), rec.Peers[task.Peer].Tree
 		if how == quick { // unless something happened since it was decided on
 			if before, err = here.stamp(ctx); err != nil {
 				return out, err
