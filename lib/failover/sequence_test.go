@@ -111,6 +111,20 @@ func TestLost(t *testing.T) {
 	w.expectError(w.do(Options{Verb: "admit", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is out, not evicted`)
 }
 
+// Of a lost node's mailboxes only those are told that it served: of the others it had the second copies.
+func TestLostLeavesBehind(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(call string) error {
+		if call == "maps n2" {
+			return errGone
+		}
+		return nil
+	}
+	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 5, Skipped: 5, Left: 5} }
+	err := w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true})
+	w.expectError(err, diag.Partial, `2 mailboxes are on node "n2" not merged yet`, "rp-failover in n2")
+}
+
 // Killed before or after any step, the next run goes on to the same end, and says from where.
 func TestResume(t *testing.T) {
 	for _, verb := range []string{"out", "in"} {

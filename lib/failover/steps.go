@@ -255,6 +255,9 @@ func (c *change) afterwards(ctx context.Context, pairs []pair) error {
 	for _, why := range r.Why {
 		c.warn("%s", why)
 	}
+	if c.away() { // where that was the standby, the node that is active has it all
+		left[c.Node] = min(left[c.Node], c.plan.moved().Mailboxes)
+	}
 	c.outcome.Left = left
 	maps.DeleteFunc(left, func(_ string, n int) bool { return n == 0 })
 	c.warnLines(err)
