@@ -382,6 +382,27 @@ func TestMovedMeanwhile(t *testing.T) {
 	})
 }
 
+// TestCopiedBackMeanwhile: a message is moved, and while that is carried over, copied back to where it was.
+func TestCopiedBackMeanwhile(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.imap("n1", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Work")
+		s.merge("n1")
+		s.merge("n1")
+		time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+		s.imap("n2", "SELECT Work", `STORE 1 +FLAGS (\Flagged)`)
+		s.imap("n1", "SELECT Work", "MOVE 1 Trash")
+		s.on = map[string]func(){"doveadm sync": func() { s.imap("n1", "SELECT Trash", "COPY 1 Work") }}
+		s.pass("n1")
+		s.merge("n1")
+		messages, err := look("n2", s.user, "*")
+		s.must(err)
+		if len(messages) != 2 || messages[0].Mailbox == messages[1].Mailbox {
+			t.Errorf("%+v\n%s", messages, strings.Join(s.said, "\n"))
+		}
+	})
+}
+
 // TestUsedMeanwhile: a session on the node that served its user before lasts a
 // moment longer than the comparison after which both sides are taken for equal.
 func TestUsedMeanwhile(t *testing.T) {

@@ -152,7 +152,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
-		if done, err := m.surplus(ctx, a); done || err != nil {
+		if done, err := m.surplus(ctx, a, o); done || err != nil {
 			return false, err
 		}
 		if err := m.apart(ctx, a, o); err != nil {

@@ -30,12 +30,13 @@ func carry(from, to map[string][]Message) []step {
 type moved struct {
 	Here  []string `json:"here"`
 	There []string `json:"there"`
+	Since int64    `json:"since"` // when it was put into the first there, in seconds since 1970
 }
 
 // named is the same by names, as doveadm sync gives a folder that both sides made
 // by themselves one GUID. here and there are the folders by name.
 func (m moved) named(here, there map[string]string) moved {
-	return moved{namesOf(here, m.Here), namesOf(there, m.There)}
+	return moved{namesOf(here, m.Here), namesOf(there, m.There), m.Since}
 }
 
 func namesOf(folders map[string]string, guids []string) []string {
@@ -59,7 +60,7 @@ func apart(active, other *View) map[string]moved {
 		there := o[guid]
 		common := slices.ContainsFunc(here, func(m Message) bool { return len(in(there, m.Folder)) > 0 })
 		if len(there) > 0 && !common {
-			all[guid] = moved{foldersOf(here), foldersOf(there)}
+			all[guid] = moved{foldersOf(here), foldersOf(there), slices.MinFunc(there, byArrival).Saved}
 		}
 	}
 	return all
@@ -80,15 +81,20 @@ func byArrival(x, y Message) int {
 
 // surplus removes what is in the folders of both sides now, as both had moved it: the
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
-// folders are the active side's by name, as were has them.
-func surplus(active *View, were map[string]moved, folders map[string]string) (steps []step, set map[string]bool) {
+// here and there are the folders by name, as were has them. What was put there since is
+// no surplus, but a copy that its user made.
+func surplus(active, other *View, were map[string]moved, here, there map[string]string) (steps []step, set map[string]bool) {
 	set = map[string]bool{}
+	o := byGUID(other.Real)
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
-		if !moved || !was.joined(messages, folders) {
+		if !moved || !was.joined(messages, here) {
 			continue
 		}
-		kept, extra := in(messages, folders[was.Here[0]])[0], in(messages, folders[was.There[0]])[0]
+		kept, extra := in(messages, here[was.Here[0]])[0], in(messages, here[was.There[0]])[0]
+		if first := in(o[guid], there[was.There[0]]); len(first) != 1 || first[0].Saved != was.Since {
+			continue
+		}
 		do := aside
 		if extra.ID == "" {
 			do = drop
@@ -142,15 +148,15 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 }
 
 // surplus takes away what doveadm sync left in two folders of what both sides had moved.
-func (m *merger) surplus(ctx context.Context, a *View) (done bool, err error) {
+func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
 	if len(m.record.Were) == 0 {
 		return false, nil
 	}
-	folders, err := m.active.folders(ctx)
+	here, there, err := m.folders(ctx)
 	if err != nil {
 		return false, err
 	}
-	steps, aside := surplus(a, m.record.Were, folders)
+	steps, aside := surplus(a, o, m.record.Were, here, there)
 	if len(steps) == 0 {
 		return false, nil
 	}
