@@ -75,6 +75,11 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	if wrong := v.Wrong(limits); wrong != "" {
 		w.Errorf("the judge found %s", wrong)
 	}
+	for _, f := range append(slices.Clone(v.Lost), v.Doubled...) {
+		if !f.Kept && w.trail != nil {
+			w.Logf("what cron's passes did to the mailbox of %s:\n%s", f.User, strings.Join(w.trail.of(f.User), "\n"))
+		}
+	}
 	if histories := v.Histories(w.ledger, 5); histories != "" {
 		w.Logf("how it came to be:\n%s", histories)
 	}

@@ -44,6 +44,7 @@ type world struct {
 	ledger   *judge.Ledger
 	life     *life.Life
 	cron     *cron
+	trail    *trail // of cron
 	absent   map[string]bool // nodes that serve nobody
 	verdicts []*judge.Verdict
 }
@@ -68,6 +69,7 @@ func newWorld(t testing.TB, programs string, s size, seed uint64) *world {
 		w.ok(n.Configure(configuration))
 	}
 	w.cron = startCron(ctx, w.Nodes)
+	w.trail = &w.cron.trail
 	t.Cleanup(func() {
 		if w.life != nil {
 			w.life.End()
