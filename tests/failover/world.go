@@ -44,7 +44,7 @@ type world struct {
 	ledger   *judge.Ledger
 	life     *life.Life
 	cron     *cron
-	trail    *trail // of cron
+	trail    *trail          // of cron
 	absent   map[string]bool // nodes that serve nobody
 	verdicts []*judge.Verdict
 }
