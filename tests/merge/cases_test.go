@@ -182,6 +182,37 @@ func TestBothMoved(t *testing.T) {
 	})
 }
 
+// TestBothMovedClash: and each side has other mail in those folders, with the same UIDs.
+func TestBothMovedClash(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.merge("n2")
+		s.merge("n2")
+		s.mail("n2", "b")
+		s.mail("n2", "c")
+		s.imap("n2", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 2 Work", "MOVE 1 Work", "MOVE 1 Trash") // b, a, c
+		s.alone("n1")
+		s.must(deliver("n1", "24", s.user, text("d")))
+		s.must(deliver("n1", "24", s.user, text("e")))
+		s.must(deliver("n1", "24", s.user, text("f")))
+		time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+		s.imap("n1", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Trash", "MOVE 3 Work", "MOVE 3 Work", "MOVE 3 Work")
+		s.pass("n1")
+		s.merge("n1")
+		messages, err := look("n1", s.user, "*")
+		s.must(err)
+		var a []string
+		for _, m := range messages {
+			if m.Token == "a" {
+				a = append(a, m.Mailbox)
+			}
+		}
+		if len(a) != 1 || a[0] != "Trash" {
+			s.t.Errorf("a is in %q: %+v\n%s", a, messages, strings.Join(s.said, "\n"))
+		}
+	})
+}
+
 // TestBothMovedOneCopied: and one of them had made a copy before. Of three, one goes.
 func TestBothMovedOneCopied(t *testing.T) {
 	everyFormat(t, func(s *scene) {

@@ -31,12 +31,16 @@ type moved struct {
 	Here  []string `json:"here"`
 	There []string `json:"there"`
 	Since int64    `json:"since"` // when it was put into the first there, in seconds since 1970
+	Clash bool     `json:"clash"` // its UID there is another message's here: doveadm sync will store it anew
+
+	uid uint32 // in the first there
 }
 
 // named is the same by names, as doveadm sync gives a folder that both sides made
 // by themselves one GUID. here and there are the folders by name.
 func (m moved) named(here, there map[string]string) moved {
-	return moved{namesOf(here, m.Here), namesOf(there, m.There), m.Since}
+	m.Here, m.There = namesOf(here, m.Here), namesOf(there, m.There)
+	return m
 }
 
 func namesOf(folders map[string]string, guids []string) []string {
@@ -60,7 +64,8 @@ func apart(active, other *View) map[string]moved {
 		there := o[guid]
 		common := slices.ContainsFunc(here, func(m Message) bool { return len(in(there, m.Folder)) > 0 })
 		if len(there) > 0 && !common {
-			all[guid] = moved{foldersOf(here), foldersOf(there), slices.MinFunc(there, byArrival).Saved}
+			first := slices.MinFunc(there, byArrival)
+			all[guid] = moved{Here: foldersOf(here), There: foldersOf(there), Since: first.Saved, uid: first.UID}
 		}
 	}
 	return all
@@ -92,7 +97,7 @@ func surplus(active, other *View, were map[string]moved, here, there map[string]
 			continue
 		}
 		kept, extra := in(messages, here[was.Here[0]])[0], in(messages, here[was.There[0]])[0]
-		if first := in(o[guid], there[was.There[0]]); len(first) != 1 || first[0].Saved != was.Since {
+		if first := in(o[guid], there[was.There[0]]); len(first) != 1 || first[0].Saved != was.Since && !was.Clash {
 			continue
 		}
 		do := aside
@@ -141,7 +146,12 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 		return err
 	}
 	for guid, was := range were {
-		were[guid] = was.named(here, there)
+		was = was.named(here, there)
+		if len(was.There) > 0 {
+			folder := here[was.There[0]]
+			was.Clash = slices.ContainsFunc(a.Real, func(m Message) bool { return m.Folder == folder && m.UID == was.uid })
+		}
+		were[guid] = was
 	}
 	m.record.Were = were
 	return m.save()
