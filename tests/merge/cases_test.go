@@ -285,6 +285,30 @@ func TestDeletedBeforeTheLoss(t *testing.T) {
 	})
 }
 
+// TestCopiedBeforeTheLoss: a mail program moves a message to the trash by a copy and a
+// deletion, and the node is lost between the two.
+func TestCopiedBeforeTheLoss(t *testing.T) {
+	for _, known := range []bool{true, false} { // whether the other node has the message itself, or a copy of it
+		everyFormat(t, func(s *scene) {
+			s.imap("n2", "CREATE Trash")
+			s.mail("n2", "a")
+			if known {
+				s.merge("n2")
+				s.merge("n2")
+			}
+			s.imap("n2", "SELECT INBOX", "COPY 1 Trash")
+			s.alone("n1")
+			time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+			s.imap("n1", "SELECT INBOX", `STORE 1 +FLAGS (\Deleted)`, "EXPUNGE")
+			s.pass("n1")
+			s.merge("n1")
+			s.both("Trash a")
+			s.merge("n2")
+			s.both("Trash a")
+		})
+	}
+}
+
 // TestMarkedElsewhere: the mark for removal of a message that is another one on the other side.
 func TestMarkedElsewhere(t *testing.T) {
 	everyFormat(t, func(s *scene) {

@@ -29,10 +29,17 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			// Their user deleted ours there, one of two: doveadm sync takes it and brings theirs.
 		case len(ours) == 0 && gone.has(id):
 			// What came to its place after that is wanted, unless it was only delivered so
-			// late: its user was at work on both sides.
-			p.setAside(&p.other, nil, filter(theirs, func(m Message) bool {
+			// late: its user was at work on both sides. Of several it is the one in the inbox that
+			// they deleted, and not the copies that they had made there.
+			doomed := filter(theirs, func(m Message) bool {
 				return m.Saved <= gone[id].At || m.Folder == inboxThere && !m.used()
-			})...)
+			})
+			if arrived := in(doomed, inboxThere); len(arrived) > 0 {
+				doomed = arrived
+			} else if len(doomed) > 1 {
+				doomed = []Message{slices.MinFunc(doomed, byArrival)}
+			}
+			p.setAside(&p.other, nil, doomed...)
 		case len(ours) == 0:
 		case len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
 			// Theirs come by doveadm sync, and ours are twins then.

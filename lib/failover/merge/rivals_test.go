@@ -57,7 +57,13 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx")}, other: []Message{real(archive, 5, g("1"), "Q1.mx"), real(inbox, 6, g("2"), "Q1.mx")}},
 		"deleted here": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
-			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5", "aside Archive 6"}},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
+		"deleted here, moved there before": {
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside Archive 6"}},
+		"deleted here, moved and copied there before": {
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 4), saved(real(work, 7, g("2"), "Q1.mx"), 5)},
+			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside Archive 6"}},
 		"deleted here, and then put into a folder there": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 6)},
 			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
