@@ -61,7 +61,7 @@ lab: packages all
 	$(GO) build -tags $(TAGS) -o bin/lab ./tests/lab/cmd/lab
 	bin/lab up
 
-DOCS := ldap ssh postfix dovecot apache dns mailman3 doc
+DOCS := ldap ssh postfix dovecot apache dns mailman3 initramfs doc
 install: all
 	install -d $(SBIN) $(SHARE)/man/man5 $(SHARE)/man/man7 $(SHARE)/man/man8 $(SHARE)/doc/rplan/contrib \
 		$(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions $(SHARE)/fish/vendor_completions.d

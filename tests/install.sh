@@ -12,7 +12,8 @@ apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3
 tinycdb iproute2 procps curl openssl strace util-linux
-openssh-server openssh-client
+openssh-server openssh-client age
+cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
 systemd mandoc man-db shellcheck bash-completion zsh fish
 '
 

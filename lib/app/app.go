@@ -64,6 +64,15 @@ func ConfigFlag() cli.Flag {
 	}
 }
 
+// OwnConfigFlag is that flag of the commands that run on an admin's own machine,
+// which find the file by themselves where it is empty.
+func OwnConfigFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "config", Aliases: []string{"c"}, EnvVars: []string{"RPLAN_CONFIG"}, DefaultText: "~/.config/rplan/rplan.toml or " + conf.DefaultPath,
+		Usage: "read the configuration from `FILE`",
+	}
+}
+
 // Main runs the command with the process's arguments and exits.
 func Main(c Command) {
 	// A reader that goes away, as head does, must not end a run in the middle.

@@ -18,79 +18,8 @@ import (
 	"golang.org/x/term"
 
 	"rplan/lib/diag"
+	"rplan/tests/terminal"
 )
-
-// terminal is one whose keys and screen the test has.
-type terminal struct {
-	keys *os.File
-	tty  string
-	seen chan byte
-}
-
-func newTerminal(t *testing.T) *terminal {
-	t.Helper()
-	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no terminal can be made: %v", err)
-	}
-	var unlocked, number uint32
-	for request, arg := range map[uintptr]*uint32{syscall.TIOCSPTLCK: &unlocked, syscall.TIOCGPTN: &number} {
-		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, keys.Fd(), request, uintptr(unsafe.Pointer(arg))); errno != 0 {
-			t.Fatal(errno)
-		}
-	}
-	term := &terminal{keys: keys, tty: fmt.Sprintf("/dev/pts/%d", number), seen: make(chan byte, 1<<16)}
-	// One end stays open, or the screen ends when the program closes the other.
-	held := term.open(t)
-	go func() {
-		for b := make([]byte, 1); ; {
-			if _, err := keys.Read(b); err != nil {
-				return
-			}
-			term.seen <- b[0]
-		}
-	}()
-	t.Cleanup(func() { held.Close(); keys.Close() })
-	return term
-}
-
-func (x *terminal) open(t *testing.T) *os.File {
-	t.Helper()
-	f, err := os.OpenFile(x.tty, os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-// until waits for words on the screen, and returns what was shown up to them.
-func (x *terminal) until(t *testing.T, words string) string {
-	t.Helper()
-	var shown strings.Builder
-	for deadline := time.After(5 * time.Second); !strings.HasSuffix(shown.String(), words); {
-		select {
-		case b := <-x.seen:
-			shown.WriteByte(b)
-		case <-deadline:
-			t.Fatalf("shown %q, not %q", shown.String(), words)
-		}
-	}
-	return shown.String()
-}
-
-func (x *terminal) echoes(t *testing.T) bool {
-	t.Helper()
-	f := x.open(t)
-	defer f.Close()
-	fmt.Fprint(x.keys, "#")
-	time.Sleep(50 * time.Millisecond)
-	select {
-	case b := <-x.seen:
-		return b == '#'
-	default:
-		return false
-	}
-}
 
 func TestConfirm(t *testing.T) {
 	for answer, want := range map[string]bool{"n1\n": true, " n1 \r\n": true, "n1": false, "y\n": false, "\n": false, "": false, "N1\n": false, "n1 n2\n": false} {
@@ -146,34 +75,34 @@ func TestConfirmInterrupted(t *testing.T) {
 }
 
 func TestPasswordIsNotShown(t *testing.T) {
-	x := newTerminal(t)
-	env := &Env{TTY: x.tty}
+	x := terminal.New(t)
+	env := &Env{TTY: x.TTY}
 	go func() {
-		x.until(t, "password: ")
+		x.Until(t, "password: ")
 		time.Sleep(50 * time.Millisecond) // the prompt is shown before the echo ends
-		fmt.Fprint(x.keys, "s3cret \n")
+		fmt.Fprint(x.Keys, "s3cret \n")
 	}()
 	got, err := env.Password(context.Background(), "password: ")
 	if got != "s3cret " || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if shown := x.until(t, "\n"); strings.Contains(shown, "s") {
+	if shown := x.Until(t, "\n"); strings.Contains(shown, "s") {
 		t.Errorf("shown %q", shown)
 	}
-	if !x.echoes(t) {
+	if !x.Echoes(t) {
 		t.Error("what is typed later is not shown either")
 	}
 }
 
 func TestPasswordInterrupted(t *testing.T) {
-	x := newTerminal(t)
+	x := terminal.New(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(200*time.Millisecond, cancel)
-	if got, err := (&Env{TTY: x.tty}).Password(ctx, "password: "); got != "" || !errors.Is(err, context.Canceled) {
+	if got, err := (&Env{TTY: x.TTY}).Password(ctx, "password: "); got != "" || !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %v", got, err)
 	}
-	x.until(t, "password: ")
-	if !x.echoes(t) {
+	x.Until(t, "password: ")
+	if !x.Echoes(t) {
 		t.Error("what is typed after the interrupt is not shown")
 	}
 }
@@ -188,8 +117,8 @@ func TestPasswordWithoutTerminal(t *testing.T) {
 
 func TestWidth(t *testing.T) {
 	t.Setenv("COLUMNS", "")
-	x := newTerminal(t)
-	tty := x.open(t)
+	x := terminal.New(t)
+	tty := x.Open(t)
 	defer tty.Close()
 	if got := width(tty); got != 80 {
 		t.Errorf("%d columns where the terminal does not tell", got)
@@ -227,8 +156,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestMainLooksAtTheTerminal(t *testing.T) {
-	x := newTerminal(t)
-	tty := x.open(t)
+	x := terminal.New(t)
+	tty := x.Open(t)
 	defer tty.Close()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -252,5 +181,5 @@ func TestMainLooksAtTheTerminal(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	x.until(t, "false false 77")
+	x.Until(t, "false false 77")
 }

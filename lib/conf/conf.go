@@ -23,7 +23,7 @@ import (
 const DefaultPath = "/etc/rplan/rplan.toml"
 
 // names are all that rplan.toml may hold at its top level, for whichever command.
-var names = []string{"node", "network", "directory", "genmaps", "failover"}
+var names = []string{"node", "network", "directory", "genmaps", "failover", "store", "unlock"}
 
 // maxSize bounds the file in bytes; the longest sensible one has a few thousand.
 const maxSize = 1 << 20
@@ -69,6 +69,22 @@ func Decode(path string, text []byte, sections map[string]any) error {
 		if _, asked := sections[key[0]]; asked {
 			return unknownKey(path, text, key)
 		}
+	}
+	return nil
+}
+
+// Strict decodes another file than rplan.toml, all of which goes into one struct.
+// Its errors name the file, and line and key where there are any.
+func Strict(path string, text []byte, into any) error {
+	if len(text) > maxSize {
+		return diag.Config.Errorf("%s: larger than %d bytes", path, maxSize)
+	}
+	meta, err := toml.Decode(string(text), into)
+	if err != nil {
+		return located(path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return diag.Config.Errorf("%s:%d: unknown key %q", path, lineOf(text, unknown[0]), unknown[0].String())
 	}
 	return nil
 }

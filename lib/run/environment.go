@@ -41,6 +41,16 @@ func Environment() []string {
 	return []string{"PATH=" + searchPath(), "HOME=" + cmp.Or(os.Getenv("HOME"), "/"), "LANG=C.UTF-8"}
 }
 
+// Desk is what a program needs beside it to ask the user at this machine, see ssh(1).
+func Desk() (env []string) {
+	for _, name := range []string{"SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"} {
+		if value := os.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
 func searchPath() string {
 	return cmp.Or(os.Getenv("PATH"), "/usr/local/bin:/usr/bin:/bin") + ":" + sbin
 }

@@ -38,6 +38,7 @@ type Cmd struct {
 	Dir       string        // "" is the current directory
 	Timeout   time.Duration // 0 is DefaultTimeout
 	MaxOutput int           // of standard output, in bytes; 0 is DefaultMaxOutput
+	Terminal  bool          // it may ask the user, on this process's terminal or by an agent, as ssh(1) does: it stays in our process group, and only itself is ended
 	Data      bool          // standard output is not for people: no error quotes it
 }
 
@@ -80,8 +81,11 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), stdout, stderr
 	cmd.ExtraFiles = c.Files
 	cmd.Env = append(Environment(), c.Env...)
+	if c.Terminal {
+		cmd.Env = append(cmd.Env, Desk()...)
+	}
 	cmd.Dir = c.Dir
-	cutShort, err := runGroup(cmd)
+	cutShort, err := runGroup(cmd, !c.Terminal)
 
 	result := Result{Stdout: stdout.kept, Stderr: stderr.kept, ExitCode: cmd.ProcessState.ExitCode()}
 	said := stdout.kept
@@ -102,24 +106,28 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	return result, err
 }
 
-// runGroup runs cmd as a process group of its own, and tells whether it had to
-// end it.
-func runGroup(cmd *exec.Cmd) (cutShort bool, err error) {
+// runGroup runs cmd, as a process group of its own or not, and tells whether it
+// had to end it.
+func runGroup(cmd *exec.Cmd, own bool) (cutShort bool, err error) {
 	signal := func(s syscall.Signal) error {
-		err := syscall.Kill(-cmd.Process.Pid, s)
+		pid := cmd.Process.Pid
+		if own {
+			pid = -pid
+		}
+		err := syscall.Kill(pid, s)
 		if err == syscall.ESRCH {
 			return os.ErrProcessDone
 		}
 		return err
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: own}
 	cmd.WaitDelay = grace
 	cmd.Cancel = func() error {
 		cutShort = true
 		return signal(syscall.SIGTERM)
 	}
 	err = cmd.Run()
-	if cutShort {
+	if cutShort && own {
 		signal(syscall.SIGKILL) // exec kills the program only, not its children
 	}
 	return cutShort, err

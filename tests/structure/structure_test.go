@@ -73,6 +73,7 @@ const (
 	cli  = "github.com/urfave/cli/v2"
 	ldap = "github.com/go-ldap/ldap/v3"
 	ber  = "github.com/go-asn1-ber/asn1-ber"
+	age  = "filippo.io/age"
 )
 
 // wrong says what is against the design in from's import of to, or "".
@@ -88,6 +89,8 @@ func wrong(from, to string, standard bool) string {
 		return "only the commands and lib/app know the flag parser"
 	case within(to, ldap, ber) && !within(from, "rplan/lib/source"):
 		return "only lib/source speaks LDAP"
+	case within(to, age) && !within(from, "rplan/lib/store"):
+		return "only lib/store speaks age"
 	case within(from, "rplan/cmd"):
 		if ours && to != "rplan/lib/app" && tool(to) == "" || !ours && !standard && !within(to, cli) {
 			return "a command is lib/app, its tool and nothing else"
@@ -141,6 +144,7 @@ func TestTheRulesForbid(t *testing.T) {
 		{"rplan/lib/genmaps", cli, false},
 		{"rplan/lib/genmaps", ldap, false},
 		{"rplan/lib/app", ber, false},
+		{"rplan/lib/rekey", age + "/plugin", false},
 		{"rplan/cmd/rp-genmaps", "rplan/lib/diag", false},
 		{"rplan/lib/diag", "rplan/lib/run", false},
 		{"rplan/lib/directory", "rplan/lib/diag", false},

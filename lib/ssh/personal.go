@@ -1,0 +1,66 @@
+package ssh
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"rplan/lib/diag"
+)
+
+// Personal reaches a host as the admin at this machine does: with their
+// configuration, agent, jump hosts and security keys, and asking them what needs to
+// be asked. But only these host keys are believed, and nothing of this machine is lent to the host.
+type Personal struct {
+	Host     string
+	Port     int
+	User     string
+	HostKeys []string // public ones, "TYPE BASE64"
+	Options  []string // more of ssh_config(5)'s, "NAME=value", which come first
+}
+
+// alias is the host's name in the file of host keys: whatever its address is, only these are its.
+const alias = "rplan"
+
+// Via is the command line to which the words of a command are to be added, each of
+// which the host's shell sees as it is. done removes the file of host keys.
+func (p Personal) Via() (argv []string, done func(), err error) {
+	dir, err := os.MkdirTemp("", "rplan-ssh-")
+	if err != nil {
+		return nil, nil, diag.CantCreate.Errorf("a directory for host keys: %w", err)
+	}
+	done = func() { os.RemoveAll(dir) }
+	var lines strings.Builder
+	for _, key := range p.HostKeys {
+		fmt.Fprintf(&lines, "%s %s\n", alias, key)
+	}
+	known := filepath.Join(dir, "known_hosts")
+	if err := os.WriteFile(known, []byte(lines.String()), 0o600); err != nil {
+		done()
+		return nil, nil, diag.CantCreate.Errorf("host keys: %w", err)
+	}
+	argv = []string{"ssh", "-T", "-a", "-x", "-l", p.User, "-p", strconv.Itoa(p.Port)}
+	for _, option := range append(append([]string{}, p.Options...),
+		"HostKeyAlias="+alias,
+		"StrictHostKeyChecking=yes",
+		"UserKnownHostsFile="+known,
+		"GlobalKnownHostsFile=/dev/null",
+		"KnownHostsCommand=none",
+		"UpdateHostKeys=no",
+		"VerifyHostKeyDNS=no",
+		"CheckHostIP=no",
+		"ControlMaster=no", "ControlPath=none", // no other program's connection
+		"ClearAllForwardings=yes",
+		"PermitLocalCommand=no",
+		"RemoteCommand=none",
+		"RequestTTY=no",
+		"LogLevel=ERROR",
+		"ServerAliveInterval="+strconv.Itoa(alive),
+		"ServerAliveCountMax="+strconv.Itoa(aliveMax),
+	) {
+		argv = append(argv, "-o", option)
+	}
+	return append(argv, "--", p.Host), done, nil
+}
