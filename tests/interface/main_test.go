@@ -136,6 +136,14 @@ func (c command) starts(t *testing.T) [][]string {
 	return all
 }
 
+// arguments are those that a command without verbs must have, as --help shows them.
+func (c command) arguments(t *testing.T) []string {
+	t.Helper()
+	_, usage, _ := strings.Cut(c.run(t, "--help").stdout, "\nusage: "+c.name)
+	usage, _, _ = strings.Cut(usage, "\n")
+	return slices.DeleteFunc(strings.Fields(usage), func(word string) bool { return word[0] == '[' })
+}
+
 // found1 are the first groups of all matches.
 func found1(re *regexp.Regexp, text string) []string {
 	var all []string

@@ -17,19 +17,26 @@ import (
 	"rplan/lib/genmaps"
 	"rplan/lib/genmaps/render"
 	"rplan/lib/source"
+	"rplan/lib/store"
+	"rplan/lib/unlock"
 )
 
 // documented are the keys of rplan.toml(5), "section.key", with the default as
 // TOML, or "" where the page has none.
 func documented(t *testing.T) map[string]string {
 	t.Helper()
+	return keysOf(read(t, "man", "rplan.toml.5"), regexp.MustCompile(`\[(\S+)\]`))
+}
+
+// keysOf are the keys that a page explains; section finds the names of sections in the title of theirs.
+func keysOf(page string, section *regexp.Regexp) map[string]string {
 	head := regexp.MustCompile(`^\.It Cm (\S+) No = (Li|Ar) (.*)$`)
 	keys := map[string]string{}
 	sections := []string{""}
-	for line := range strings.Lines(read(t, "man", "rplan.toml.5")) {
+	for line := range strings.Lines(page) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, ".Ss ") {
-			sections = found1(regexp.MustCompile(`\[(\S+)\]`), line)
+			sections = found1(section, line)
 		}
 		m := head.FindStringSubmatch(line)
 		if m == nil {
@@ -50,8 +57,12 @@ func documented(t *testing.T) map[string]string {
 // defaults of those that tell them.
 func settings() map[string]any {
 	from := source.Defaults()
+	ofStore, err := store.LoadSettings(os.DevNull, nil)
+	if err != nil {
+		panic(err) // of an empty file
+	}
 	return map[string]any{
-		"directory": from, "failover": failover.Defaults(), "genmaps": genmaps.Settings{}, "genmaps.postfix": render.Defaults().Postfix,
+		"directory": from, "failover": failover.Defaults(), "store": *ofStore, "unlock": unlock.Settings{}, "genmaps": genmaps.Settings{}, "genmaps.postfix": render.Defaults().Postfix,
 		"genmaps.dovecot": render.Defaults().Dovecot, "genmaps.apache": render.Defaults().Apache, "genmaps.dns": render.Defaults().DNS,
 		"genmaps.ssh":    render.Defaults().SSH,
 		"directory.node": from.Node, "directory.domain": from.Domain, "directory.mailbox": from.Mailbox,
@@ -101,13 +112,16 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 // TestNoKeyIsUnknownToTheProgram gives each documented key to the program.
 func TestNoKeyIsUnknownToTheProgram(t *testing.T) {
 	for key := range documented(t) {
-		for _, r := range []result{load(t, key+" = []\n", "--node", "n1"), with(t, "rp-failover", key+" = []\n", "status")} {
+		for _, r := range []result{load(t, key+" = []\n", "--node", "n1"), with(t, "rp-failover", key+" = []\n", "status"), with(t, "rp-rekey", key+" = []\n", "status"), with(t, "rp-unlock", key+" = []\n", "n1")} {
 			if r.code != 78 || strings.Contains(r.stderr, "unknown key") {
 				t.Errorf("%s: %+v", key, r)
 			}
 		}
 	}
 	if r := with(t, "rp-failover", "failover.job = 1\n", "status"); r.code != 78 || !strings.Contains(r.stderr, `rplan.toml:1: unknown key "failover.job"`) {
+		t.Errorf("got %+v", r)
+	}
+	if r := with(t, "rp-rekey", "store.dri = 1\n", "status"); r.code != 78 || !strings.Contains(r.stderr, `rplan.toml:1: unknown key "store.dri"`) {
 		t.Errorf("got %+v", r)
 	}
 	if r := load(t, "genmaps.apache.rot = 1\n"); r.code != 78 || !strings.Contains(r.stderr, `rplan.toml:1: unknown key "genmaps.apache.rot"`) {

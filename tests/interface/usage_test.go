@@ -114,7 +114,7 @@ func TestMissingConfiguration(t *testing.T) {
 	each(t, func(t *testing.T, c command) {
 		calls := c.verbs(t)
 		if calls == nil {
-			calls = [][]string{nil}
+			calls = [][]string{c.arguments(t)}
 		}
 		for _, call := range calls {
 			r := c.run(t, call...)

@@ -1,0 +1,209 @@
+package unlock
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"rplan/lib/run"
+	"rplan/lib/secret"
+)
+
+// Outcome is how it ended to hand over the passphrase of one disk.
+type Outcome string
+
+// The outcomes. What was sent is known for each.
+const (
+	Opened     Outcome = "open"                           // the node said so
+	Nothing    Outcome = "nothing asked for"              // no disk is locked, as far as it says; nothing sent
+	Wrong      Outcome = "wrong passphrase"               // sent whole, one try spent
+	LastTry    Outcome = "wrong passphrase, no try left"  // likewise; the node asks anew after a while
+	Unknown    Outcome = "prompt for an unknown disk"     // nothing sent
+	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came
+	Early      Outcome = "not ready to ask yet"           // nothing sent
+	LostBefore Outcome = "session lost before the prompt" // nothing sent
+	LostDuring Outcome = "session lost while sending"     // a part may have arrived: one try may be spent
+	LostAfter  Outcome = "session lost after sending"     // only a look at the booted system tells
+	Slow       Outcome = "no answer in time"              // sent whole; it may open yet
+)
+
+// hand is one conversation with cryptroot-unlock(7) of Debian's cryptsetup-initramfs,
+// which is about one disk: it says which, takes a passphrase from its standard input
+// to its end, and says what came of it.
+type hand struct {
+	argv   []string                                 // reaches the node, and runs cryptroot-unlock there
+	open   func(disk string) *secret.Secret         // is asked once the prompt is there; nil: nobody knows such a disk
+	prompt time.Duration                            // how long to wait for the prompt, and
+	answer time.Duration                            // for the answer
+	write  func(w io.Writer, b []byte) (int, error) // for faults; nil writes
+}
+
+// The words of cryptroot-unlock.
+const (
+	promptWords = "Please unlock disk "
+	openWords   = " set up successfully"
+	wrongWords  = "bad password or options?"
+	triesWords  = "maximum number of tries exceeded"
+	busyWords   = "Timeout reached while waiting for askpass"
+	slowWords   = "Timeout reached while waiting for PID"
+	earlyWords  = "Try again later"
+)
+
+// maxSaid is what is listened to of what the node says, in bytes.
+const maxSaid = 8 << 10
+
+// give goes through the conversation. disk is what the prompt named, "" if there was
+// none; said is what the node said, made harmless.
+func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, h.argv[0], h.argv[1:]...)
+	cmd.Env = append(run.Environment(), run.Desk()...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return "", LostBefore, "", err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", LostBefore, "", err
+	}
+	stderr := &limited{max: maxSaid}
+	cmd.Stderr = stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		return "", LostBefore, "", fmt.Errorf("%q: %w", h.argv[0], err)
+	}
+	line := make(chan string, 1)
+	go func() {
+		r := bufio.NewReader(io.LimitReader(stdout, maxSaid))
+		text, _ := r.ReadString('\n')
+		line <- text
+		_, _ = io.Copy(io.Discard, stdout)
+	}()
+	ended := make(chan error, 1)
+	end := func() (int, string) {
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case err := <-ended:
+			return exitOf(err), harmless(stderr.kept)
+		case <-time.After(h.answer):
+			cancel()
+			<-ended
+			return -2, harmless(stderr.kept)
+		case <-ctx.Done():
+			<-ended
+			return -1, harmless(stderr.kept)
+		}
+	}
+	var text string
+	select {
+	case text = <-line:
+	case <-time.After(h.prompt):
+		cancel()
+		_ = cmd.Wait()
+		return "", Busy, harmless(stderr.kept), nil
+	case <-ctx.Done():
+		_ = cmd.Wait()
+		return "", LostBefore, "", context.Cause(ctx)
+	}
+	name, ok := strings.CutPrefix(strings.TrimRight(text, "\r\n"), promptWords)
+	if !ok {
+		// Nothing on standard input but its end: after a prompt that would be a try.
+		code, said := end()
+		return "", beforePrompt(code, text, said), said, nil
+	}
+	passphrase := h.open(name)
+	if passphrase == nil {
+		cancel() // the node takes even that for the end of an empty passphrase: a try is spent
+		_ = cmd.Wait()
+		return harmless([]byte(name)), Unknown, harmless(stderr.kept), nil
+	}
+	write := h.write
+	if write == nil {
+		write = io.Writer.Write
+	}
+	_, err = write(stdin, passphrase.Bytes())
+	if err != nil {
+		cancel()
+		_ = cmd.Wait()
+		return name, LostDuring, harmless(stderr.kept), nil
+	}
+	if err := stdin.Close(); err != nil {
+		cancel()
+		_ = cmd.Wait()
+		return name, LostDuring, harmless(stderr.kept), nil
+	}
+	code, said := end()
+	return name, afterSending(code, said), said, nil
+}
+
+// beforePrompt says what it means that the conversation ended without one.
+func beforePrompt(code int, text, said string) Outcome {
+	switch {
+	case code == 0 && text == "":
+		return Nothing
+	case code == 1 && strings.Contains(said, busyWords):
+		return Busy
+	case code == 1 && strings.Contains(said, earlyWords):
+		return Early
+	}
+	return LostBefore
+}
+
+// afterSending reads what came of a passphrase that was sent whole.
+func afterSending(code int, said string) Outcome {
+	switch {
+	case strings.Contains(said, openWords) && code != 1:
+		return Opened
+	case strings.Contains(said, triesWords):
+		return LastTry
+	case strings.Contains(said, wrongWords):
+		return Wrong
+	case strings.Contains(said, slowWords), code == -2:
+		return Slow
+	case code == 0:
+		return Opened
+	case code == 1:
+		return Wrong
+	}
+	return LostAfter // 255 of ssh(1), or a signal: the node may have gone on
+}
+
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// limited keeps the first bytes that are written to it.
+type limited struct {
+	max  int
+	kept []byte
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	l.kept = append(l.kept, b[:min(len(b), l.max-len(l.kept))]...)
+	return len(b), nil
+}
+
+// harmless is what a node said, as one line that steers no terminal.
+func harmless(text []byte) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, string(text))), " ")
+}

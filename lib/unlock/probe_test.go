@@ -1,0 +1,179 @@
+package unlock
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rplan/tests/need"
+)
+
+const script = "../../contrib/initramfs/rplan-probe"
+
+// luks makes a LUKS file whose passphrase is "first".
+func luks(t *testing.T, path, version string) {
+	t.Helper()
+	need.Program(t, "cryptsetup")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 20<<20); err != nil {
+		t.Fatal(err)
+	}
+	cryptsetup(t, "first", "luksFormat", "-q", "--type", version, "--key-file=-", path)
+}
+
+func cryptsetup(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	if args[0] == "luksFormat" || args[0] == "luksAddKey" {
+		args = append([]string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}, args...)
+	}
+	cmd := exec.Command("cryptsetup", args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// probe runs the script, by busybox in a root of its own, as an initramfs has it.
+func probe(t *testing.T, root string) *Reading {
+	t.Helper()
+	cmd := exec.Command("unshare", "-m", "sh", "-ec", `mount --rbind /proc "$1/proc"; mount --rbind /sys "$1/sys"; mount --rbind /dev "$1/dev"; exec chroot "$1" /bin/sh /usr/lib/rplan/rplan-probe`, "sh", root)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil || errs.Len() > 0 {
+		t.Fatalf("%v: %s%s", err, out, &errs)
+	}
+	r, err := parseReading(out)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	return r
+}
+
+// initramfs is a root with busybox and the probe, and files in /boot.
+func initramfs(t *testing.T) string {
+	t.Helper()
+	need.Root(t)
+	busybox := need.Program(t, "busybox")
+	root := t.TempDir()
+	for _, dir := range []string{"bin", "proc", "sys", "dev", "etc", "conf", "run", "usr/lib/rplan", "boot/grub"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(root, "usr/lib/rplan/rplan-probe"), string(text))
+	put(t, filepath.Join(root, "bin/busybox"), string(binary))
+	libraries, _ := exec.Command("ldd", busybox).Output() // fails for a static one
+	for _, word := range strings.Fields(string(libraries)) {
+		if library, err := os.ReadFile(word); err == nil && filepath.IsAbs(word) {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(root, word)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, filepath.Join(root, word), string(library))
+		}
+	}
+	if out, err := exec.Command("chroot", root, "/bin/busybox", "--install", "-s", "/bin").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	put(t, filepath.Join(root, "conf/initramfs.conf"), "")
+	put(t, filepath.Join(root, "boot/vmlinuz-6.1"), "kernel")
+	put(t, filepath.Join(root, "boot/grub/grub.cfg"), "menu")
+	put(t, filepath.Join(root, "boot/grub/grubenv"), "changes at each boot")
+	put(t, filepath.Join(root, "boot/rplan-boots"), "7\n")
+	put(t, filepath.Join(root, "boot/rplan-alive"), "1764158300\n")
+	return root
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	root := initramfs(t)
+	two, one := filepath.Join(root, "luks2"), filepath.Join(root, "luks1")
+	luks(t, two, "luks2")
+	luks(t, one, "luks1")
+	put(t, filepath.Join(root, "plain"), "no LUKS")
+	put(t, filepath.Join(root, "etc/rplan-probe.conf"), "DEVICES='/luks2 /luks1 /plain /absent'\n")
+	r := probe(t, root)
+	if r.Where != inInitramfs || time.Since(r.Clock).Abs() > time.Minute || r.Boots != 7 || r.Alive.Unix() != 1764158300 || r.Cmdline != cmdline(t) {
+		t.Errorf("%+v", r)
+	}
+	if len(r.Files) != 2 || r.Files["vmlinuz-6.1"] != sha256(t, filepath.Join(root, "boot/vmlinuz-6.1")) || r.Files["grub/grub.cfg"] == "" {
+		t.Errorf("%v", r.Files)
+	}
+	id := func(path string) string {
+		return strings.TrimSpace(cryptsetup(t, "", "luksUUID", path))
+	}
+	epoch := func() (n int) {
+		for line := range strings.Lines(cryptsetup(t, "", "luksDump", two)) {
+			_, _ = fmt.Sscanf(line, "Epoch: %d", &n)
+		}
+		return n
+	}
+	if len(r.Headers) != 2 || r.Headers[id(two)].Epoch != epoch() || epoch() == 0 || r.Headers[id(one)].Epoch != 0 {
+		t.Errorf("%v, epoch %d", r.Headers, epoch())
+	}
+
+	// A keyslot more, and the old header put back.
+	header := filepath.Join(t.TempDir(), "header")
+	cryptsetup(t, "", "luksHeaderBackup", "--header-backup-file", header, two)
+	cryptsetup(t, "first\nsecond\n", "luksAddKey", "-q", two)
+	cryptsetup(t, "first\nsecond\n", "luksAddKey", "-q", one)
+	after := probe(t, root)
+	if after.Headers[id(two)].Epoch <= r.Headers[id(two)].Epoch || after.Headers[id(one)].Digest == r.Headers[id(one)].Digest {
+		t.Errorf("%v, then %v", r.Headers, after.Headers)
+	}
+	cryptsetup(t, "", "luksHeaderRestore", "-q", "--header-backup-file", header, two)
+	if back := probe(t, root); back.Headers[id(two)] == after.Headers[id(two)] {
+		t.Error("an older header looks as the newer one")
+	}
+
+	put(t, filepath.Join(root, "boot/vmlinuz-6.1"), "another kernel")
+	put(t, filepath.Join(root, "boot/evil \x1b[2J\n file"), "x")
+	odd := probe(t, root)
+	if odd.Files["vmlinuz-6.1"] == r.Files["vmlinuz-6.1"] {
+		t.Error("another kernel is not seen")
+	}
+	if len(odd.Files) != 3 || odd.Files["(names that cannot be printed)"] == "" {
+		t.Errorf("a file whose name cannot be printed is not seen: %v", odd.Files)
+	}
+}
+
+// cmdline is this machine's, as the probe is to say it.
+func cmdline(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(text)), " ")
+}
+
+func sha256(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.Command("sha256sum", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out[:64])
+}

@@ -1,0 +1,347 @@
+package unlock
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/diag"
+	"rplan/lib/secret"
+	"rplan/lib/store"
+	"rplan/tests/need"
+)
+
+// desk is an admin's machine, and a node that it can reach by SSH.
+type desk struct {
+	*machine
+	dir       string
+	env       app.Env
+	out, errs bytes.Buffer
+	now       func() time.Time
+	boot, sys int // ports of the two systems' sshd
+}
+
+// newDesk has a store with the node n1 and these disks, which waits in its initramfs behind dropbear.
+func newDesk(t *testing.T, disks ...string) *desk {
+	t.Helper()
+	need.Program(t, "ssh", "ssh-keygen", "age-keygen", "dropbear")
+	d := &desk{machine: wait(t, nil, disks...), dir: t.TempDir(), now: time.Now, boot: port(t), sys: port(t)}
+	for _, name := range []string{"admin", "probe", "boot", "sys", "other"} {
+		d.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", d.path(name))
+	}
+	d.run("age-keygen", "-o", d.path("identity"))
+	config := fmt.Sprintf("[store]\ndir = %q\nadmin = \"ada\"\nsigning-key = %q\nidentities = [%q]\nstate = %q\n[unlock]\nprobe-key = %q\n",
+		d.path("store"), d.path("admin"), d.path("identity"), d.path("state"), d.path("probe"))
+	d.ok(os.WriteFile(d.path("rplan.toml"), []byte(config), 0o600))
+	d.agent("admin")
+
+	s := d.store(disks)
+	for _, name := range disks {
+		p := d.secretOf(name)
+		to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
+		sealed, err := store.Seal(p, []string{to}, nil)
+		d.ok(err)
+		s, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.SealedChange("sealed "+name, "n1", name, sealed, []string{to}))
+		d.ok(err)
+	}
+	d.put("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
+	d.put("etc/rplan-probe.conf", "DEVICES='/disk-"+strings.Join(disks, " /disk-")+"'\n")
+	d.put("boot/rplan-alive", fmt.Sprint(time.Now().Unix()))
+	d.ok(os.Chmod(filepath.Join(d.root, "root"), 0o700))
+	keys := d.read("admin.pub") + `command="/usr/lib/rplan/rplan-probe" ` + d.read("probe.pub")
+	d.ok(os.WriteFile(filepath.Join(d.root, "root/.ssh/authorized_keys"), []byte(keys), 0o600))
+	return d
+}
+
+// agent starts an SSH agent with a key, as the admin's session has one.
+func (d *desk) agent(key string) {
+	d.Helper()
+	socket := d.path("agent")
+	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
+	d.ok(cmd.Start())
+	d.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	d.Setenv("SSH_AUTH_SOCK", socket)
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := exec.Command("ssh-add", "-q", d.path(key)).Run()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			d.Fatal(err)
+		}
+	}
+}
+
+func port(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (d *desk) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *desk) read(name string) string {
+	d.Helper()
+	text, err := os.ReadFile(d.path(name))
+	d.ok(err)
+	return string(text)
+}
+
+func (d *desk) run(argv ...string) string {
+	d.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).Output()
+	if err != nil {
+		d.Fatalf("%q: %v", argv, err)
+	}
+	return string(out)
+}
+
+func (d *desk) secretOf(disk string) *secret.Secret {
+	d.Helper()
+	s, err := secret.New(store.MaxPassphrase)
+	d.ok(err)
+	_, err = s.ReadFrom(strings.NewReader("secret of " + disk))
+	d.ok(err)
+	return s
+}
+
+func (d *desk) place() *store.Place {
+	return &store.Place{Dir: d.path("store"), State: d.path("state"), Now: time.Now}
+}
+
+// store makes the store with the node.
+func (d *desk) store(disks []string) *store.Store {
+	d.Helper()
+	by := &store.Keyring{Admin: "ada", File: d.path("admin")}
+	to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
+	s, err := d.place().Init(context.Background(), by, &store.Admin{Name: "ada", Recipients: []string{to}, Signer: strings.TrimSpace(d.read("admin.pub"))}, strings.Repeat("ab", 16))
+	d.ok(err)
+	text := fmt.Sprintf("[initramfs]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n[system]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n",
+		d.boot, strings.TrimSpace(d.read("boot.pub")), d.sys, strings.TrimSpace(d.read("sys.pub")))
+	for _, name := range disks {
+		text += fmt.Sprintf("[[disk]]\nname = %q\nadmins = [\"ada\"]\n", name)
+	}
+	change, _, err := s.NodeChange("n1", []byte(text))
+	d.ok(err)
+	s, err = s.Commit(context.Background(), by, change)
+	d.ok(err)
+	return s
+}
+
+// listens starts dropbear in the node, with a host key, on a port.
+func (d *desk) listens(key string, port int) (stop func()) {
+	d.Helper()
+	// dropbear has a format of its own for private keys.
+	converted := filepath.Join(d.root, "etc", key+".key")
+	if out, err := exec.Command("dropbearconvert", "openssh", "dropbear", d.path(key), converted).CombinedOutput(); err != nil {
+		d.Fatalf("%v: %s", err, out)
+	}
+	argv := d.inside("/sbin/dropbear", "-F", "-E", "-s", "-j", "-k", "-p", "127.0.0.1:"+strconv.Itoa(port), "-P", "", "-r", "/etc/"+key+".key")
+	cmd := exec.Command(argv[0], argv[1:]...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	d.ok(cmd.Start())
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil {
+			conn.Close()
+			break
+		}
+		if time.Now().After(end) {
+			d.Fatalf("dropbear does not listen: %v: %s", err, &said)
+		}
+	}
+	pid := ""
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
+	pid = strings.TrimSpace(string(children))
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			if n, err := strconv.Atoi(pid); err == nil {
+				p, _ := os.FindProcess(n)
+				_ = p.Kill()
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	d.Cleanup(stop)
+	return stop
+}
+
+func (d *desk) do(o Options) error {
+	d.Helper()
+	d.out.Reset()
+	d.errs.Reset()
+	o.Config, o.Node = d.path("rplan.toml"), "n1"
+	d.env.Stdout, d.env.Stderr, d.env.Now = &d.out, &d.errs, d.now
+	return Run(context.Background(), &d.env, o)
+}
+
+func (d *desk) refused(err error, kind diag.Kind, words ...string) {
+	d.Helper()
+	if err == nil || diag.KindOf(err) != kind {
+		d.Errorf("error is %v, of kind %d, want %d with %q\n%s%s", err, diag.KindOf(err), kind, words, &d.out, &d.errs)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error()+"\n"+diag.HintOf(err)+"\n"+d.out.String()+d.errs.String(), word) {
+			d.Errorf("%q is not in %v, %s\n%s%s", word, err, diag.HintOf(err), &d.out, &d.errs)
+		}
+	}
+}
+
+// enrolled notes what the node looks like, as if its system ran: what a probe there says
+// differs in one line only.
+func (d *desk) enrolled() {
+	d.Helper()
+	argv := d.inside("/bin/sh", "/usr/lib/rplan/rplan-probe")
+	out, err := exec.Command(argv[0], argv[1:]...).Output()
+	d.ok(err)
+	r, err := parseReading(out)
+	d.ok(err)
+	r.Where = inSystem
+	text, err := json.Marshal(r)
+	d.ok(err)
+	s, err := d.place().Open(context.Background())
+	d.ok(err)
+	_, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.BaselineChange("n1", text))
+	d.ok(err)
+}
+
+// comesUp starts the sshd of the system when all disks are open, as the boot would.
+func (d *desk) comesUp(disks ...string) {
+	go func() {
+		for {
+			all := true
+			for _, name := range disks {
+				all = all && d.opened(name)
+			}
+			if all {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		d.listens("sys", d.sys)
+	}()
+}
+
+// TestUnlock: two disks, over Debian's dropbear, with the admin's own ssh.
+func TestUnlock(t *testing.T) {
+	d := newDesk(t, "root", "data_1")
+	d.listens("boot", d.boot)
+	d.refused(d.do(Options{}), diag.Refused, "never enrolled", "--enrol n1")
+	d.enrolled()
+	d.ok(d.do(Options{DryRun: true}))
+	if d.opened("root") {
+		t.Fatal("a dry run opens a disk")
+	}
+	d.comesUp("root", "data_1")
+	if err := d.do(Options{}); err != nil {
+		t.Fatalf("%v\n%s%s", err, &d.out, &d.errs)
+	}
+	if !d.opened("root") || !d.opened("data_1") || !strings.Contains(d.out.String(), "node n1 is up") || !strings.Contains(d.errs.String(), "disk root: open") {
+		t.Errorf("%s%s", &d.out, &d.errs)
+	}
+	s, err := d.place().Open(context.Background())
+	d.ok(err)
+	entries, wrong, err := s.Journal(context.Background(), "n1")
+	if err != nil || len(wrong) > 0 || len(entries) != 1 || entries[0].Verdict != "clean" || entries[0].Result != "open" || entries[0].Rotate || !bytes.Contains(entries[0].Seen, []byte("cmdline")) {
+		t.Errorf("%+v, %q, %v", entries, wrong, err)
+	}
+	d.ok(d.do(Options{})) // it runs: nothing to do
+}
+
+// TestRefusals: each of them before anything is sent.
+func TestRefusals(t *testing.T) {
+	d := newDesk(t, "root")
+	d.refused(d.do(Options{Check: true, Enrol: true}), diag.Usage, "one at a time")
+	d.refused(d.do(Options{Planned: true}), diag.Usage, "needs a reason")
+	d.refused(d.do(Options{Why: "n2"}), diag.Usage, "one node at a time")
+	d.enrolled()
+	d.refused(d.do(Options{}), diag.TryAgain, "Connection refused")
+	stop := d.listens("other", d.boot)
+	d.refused(d.do(Options{}), diag.Refused, "another host key", "Nothing was decrypted and nothing sent")
+	stop()
+	d.listens("boot", d.boot)
+
+	// Off for too long, then announced.
+	put(t, filepath.Join(d.root, "boot/rplan-alive"), "1")
+	d.now = func() time.Time { return time.Now().Add(8 * time.Minute) }
+	d.refused(d.do(Options{}), diag.Refused, "SUSPICIOUS", "off for", "at most 8 min", "is suspicious", "--override")
+	d.refused(d.do(Options{Check: true}), diag.Refused, "SUSPICIOUS")
+	d.ok(d.do(Options{Planned: true, Why: "new memory", For: time.Hour}))
+	d.refused(d.do(Options{}), diag.Usage, "no terminal", "EXPLAINED", "new memory (ada)")
+	d.ok(d.do(Options{DryRun: true, Yes: true}))
+	// A failed attempt is no sign of life, and uses no announcement up.
+
+	// Another kernel: no announcement explains that.
+	put(t, filepath.Join(d.root, "boot/vmlinuz-6.1"), "another kernel")
+	d.refused(d.do(Options{Yes: true}), diag.Refused, "/boot/vmlinuz-6.1")
+
+	// A probe that is no probe, too long, or full of escapes.
+	for text, word := range map[string]string{
+		"#!/bin/sh\nexit 0\n":                                     "said nothing",
+		"#!/bin/sh\necho hello\n":                                 "its first line",
+		"#!/bin/sh\nyes rplan-probe | head -c 9000000\n":          "more than 1048576",
+		"#!/bin/sh\nprintf 'rplan-probe 1\\nwhere \\033[2J\\n'\n": "no printable ASCII",
+		"#!/bin/sh\nexit 1\n":                                     "exit status 1",
+	} {
+		put(t, filepath.Join(d.root, "usr/lib/rplan/rplan-probe"), text)
+		err := d.do(Options{})
+		if err == nil || !strings.Contains(err.Error(), word) || strings.ContainsAny(err.Error(), "\x1b\a") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if d.opened("root") {
+		t.Error("the disk is open")
+	}
+	if got := d.prompts2(); got != (Prompt{0, 3}) {
+		t.Errorf("tries were spent: %+v", got)
+	}
+}
+
+// prompts2 is the prompt of the disk root, by a probe of the test's own.
+func (d *desk) prompts2() Prompt {
+	d.Helper()
+	text, err := os.ReadFile(script)
+	d.ok(err)
+	d.put("usr/lib/rplan/rplan-probe", string(text))
+	return d.prompts()["root"]
+}
+
+// TestOverride: a reason, and a mark that stays.
+func TestOverride(t *testing.T) {
+	d := newDesk(t, "root")
+	d.listens("boot", d.boot)
+	d.enrolled()
+	put(t, filepath.Join(d.root, "boot/vmlinuz-6.1"), "another kernel")
+	d.comesUp("root")
+	if err := d.do(Options{Override: "updated by hand, forgot to enrol"}); err != nil {
+		t.Fatalf("%v\n%s%s", err, &d.out, &d.errs)
+	}
+	s, err := d.place().Open(context.Background())
+	d.ok(err)
+	entries, _, err := s.Journal(context.Background(), "n1")
+	if err != nil || len(entries) != 1 || !entries[0].Rotate || entries[0].Why != "updated by hand, forgot to enrol" || entries[0].Verdict != "suspicious" {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	if !strings.Contains(d.errs.String(), "have to be replaced") {
+		t.Error(d.errs.String())
+	}
+}
