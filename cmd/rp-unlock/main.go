@@ -18,7 +18,7 @@ func main() {
 		Description: `Asks a node that waits in its initramfs what it looks like, holds that against
 what it looked like when it was well, and only then hands each disk its
 passphrase from the sealed store. It runs on an admin's own machine.
-exit codes: 0 done, 2 refused or suspicious, nothing was sent, 75 try again,
+exit codes: 0 done, 2 refused, 4 suspicious, nothing was sent, 75 try again,
 78 configuration; all of them are in rplan(7)`,
 		ArgsUsage: "NODE [WHY]", MinArgs: 1, MaxArgs: 2,
 		Flags: []cli.Flag{

@@ -15,6 +15,7 @@ const (
 	Failed      Kind = 1  // something else went wrong
 	Refused     Kind = 2  // a guard said no; what it guards was not changed
 	Partial     Kind = 3  // some items were skipped, all others are done
+	Suspicious  Kind = 4  // somebody may have been at a machine; nothing was sent to it
 	Usage       Kind = 64 // the command line is wrong
 	BadData     Kind = 65 // input that cannot be read as what it should be
 	Unavailable Kind = 69 // a program or service that is needed is missing

@@ -253,7 +253,7 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 		case store.Unlocked:
 			last := &Reading{}
 			if json.Unmarshal(e.Seen, last) == nil {
-				k.Last, k.Unlocked = last, k.Unlocked || e.Result != "" // it may have come up later
+				k.Last, k.Unlocked = last, mayHaveBooted(e.Result)
 			}
 			if e.Result == string(Opened) { // else nobody has seen it run
 				k.Ticket = "" // an announcement is for one time
@@ -264,6 +264,16 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 		}
 	}
 	return k, nil
+}
+
+// mayHaveBooted says whether a node can have come up after what an entry says came of its disks.
+func mayHaveBooted(result string) bool {
+	for _, sent := range []Outcome{Opened, LostAfter, Slow} {
+		if strings.Contains(result, string(sent)) {
+			return true
+		}
+	}
+	return false
 }
 
 // check looks at the node, in whichever system it is, and changes nothing.
@@ -311,7 +321,7 @@ func (c *command) report(r *Reading, verdict Verdict, all []Observation) error {
 		c.table(c.env.Stdout, r, verdict, all)
 	}
 	if verdict == Suspicious {
-		return diag.Refused.Errorf("node %q is suspicious. No passphrase was sent", c.Node).
+		return diag.Suspicious.Errorf("node %q is suspicious. No passphrase was sent", c.Node).
 			WithHint("find out what the grave lines mean before anything else; --override WHY unlocks it all the same, and notes that its passphrases have to be replaced")
 	}
 	return nil

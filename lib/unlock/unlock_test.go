@@ -283,8 +283,8 @@ func TestRefusals(t *testing.T) {
 	// Off for too long, then announced.
 	put(t, filepath.Join(d.root, "boot/rplan-alive"), "1")
 	d.now = func() time.Time { return time.Now().Add(8 * time.Minute) }
-	d.refused(d.do(Options{}), diag.Refused, "SUSPICIOUS", "off for", "at most 8 min", "is suspicious", "--override")
-	d.refused(d.do(Options{Check: true}), diag.Refused, "SUSPICIOUS")
+	d.refused(d.do(Options{}), diag.Suspicious, "SUSPICIOUS", "off for", "at most 8 min", "is suspicious", "--override")
+	d.refused(d.do(Options{Check: true}), diag.Suspicious, "SUSPICIOUS")
 	d.ok(d.do(Options{Planned: true, Why: "new memory", For: time.Hour}))
 	d.refused(d.do(Options{}), diag.Usage, "no terminal", "EXPLAINED", "new memory (ada)")
 	d.ok(d.do(Options{DryRun: true, Yes: true}))
@@ -292,7 +292,7 @@ func TestRefusals(t *testing.T) {
 
 	// Another kernel: no announcement explains that.
 	put(t, filepath.Join(d.root, "boot/vmlinuz-6.1"), "another kernel")
-	d.refused(d.do(Options{Yes: true}), diag.Refused, "/boot/vmlinuz-6.1")
+	d.refused(d.do(Options{Yes: true}), diag.Suspicious, "/boot/vmlinuz-6.1")
 
 	// A probe that is no probe, too long, or full of escapes.
 	for text, word := range map[string]string{
@@ -323,6 +323,53 @@ func (d *desk) prompts2() Prompt {
 	d.ok(err)
 	d.put("usr/lib/rplan/rplan-probe", string(text))
 	return d.prompts()["root"]
+}
+
+// TestWrongPassphrase: what is in the store is not the disk's. One try is spent, and the attempt is no
+// sign that the node ran: what was announced still counts.
+func TestWrongPassphrase(t *testing.T) {
+	d := newDesk(t, "root")
+	d.listens("boot", d.boot)
+	d.enrolled()
+	p, err := secret.New(store.MaxPassphrase)
+	d.ok(err)
+	_, err = p.ReadFrom(strings.NewReader("another one"))
+	d.ok(err)
+	s, err := d.place().Open(context.Background())
+	d.ok(err)
+	_, to := s.Sealed("n1", "root")
+	sealed, err := store.Seal(p, to, nil)
+	d.ok(err)
+	_, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.SealedChange("wrong", "n1", "root", sealed, to))
+	d.ok(err)
+	put(t, filepath.Join(d.root, "boot/rplan-alive"), "1")
+	d.now = func() time.Time { return time.Now().Add(8 * time.Minute) }
+	d.ok(d.do(Options{Planned: true, Why: "new memory", For: time.Hour}))
+	for _, left := range []string{"bad password", "has one try left of 3"} {
+		err := d.do(Options{Yes: true})
+		if err == nil || !strings.Contains(err.Error(), left) || !strings.Contains(d.errs.String(), "EXPLAINED") {
+			t.Errorf("want %q: %v\n%s", left, err, &d.errs)
+		}
+		d.spend() // as somebody at the console does
+	}
+	if d.opened("root") {
+		t.Error("it opened")
+	}
+}
+
+// spend waits for the next prompt, and spends a try if there are two left.
+func (d *desk) spend() {
+	d.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if q, ok := d.machine.prompts()["root"]; ok && q.Tried > 0 {
+			if q.Tried == 1 {
+				d.gives(d.machine.hand(map[string]string{"root": "wrong"}), "root", Wrong)
+				continue
+			}
+			return
+		}
+	}
+	d.Fatal("there is no prompt")
 }
 
 // TestOverride: a reason, and a mark that stays.
