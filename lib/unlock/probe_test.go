@@ -177,3 +177,54 @@ func sha256(t *testing.T, path string) string {
 	}
 	return string(out[:64])
 }
+
+// TestHook runs the hook as mkinitramfs(8) does, with its functions: the probe is in the
+// initramfs, with its configuration, and the probe's key may ask for it alone.
+func TestHook(t *testing.T) {
+	need.Root(t)
+	need.File(t, "/usr/share/initramfs-tools/hook-functions")
+	key := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5hDqLxTmEY8aJQJ8cPq7kEpTVLq6mUqEjlJD9rKxkE probe"
+	dir := t.TempDir()
+	initrd := filepath.Join(dir, "initrd")
+	for _, d := range []string{"initrd/root-x1/.ssh", "initrd/bin", "etc", "lib"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, filepath.Join(initrd, "root-x1/.ssh/authorized_keys"), "ssh-ed25519 AAAA admin\n")
+	probe, err := filepath.Abs(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := filepath.Join(filepath.Dir(probe), "hooks", "rplan")
+	cmd := exec.Command("unshare", "-m", "sh", "-ec", `
+cp -a /etc/. "$1/etc"; mount --bind "$1/etc" /etc
+mkdir -p /etc/rplan; echo "$4" >/etc/rplan/probe_authorized_keys
+mount -t tmpfs none "$1/lib"; mkdir "$1/lib/upper" "$1/lib/work"
+mount -t overlay -o "lowerdir=/usr/lib,upperdir=$1/lib/upper,workdir=$1/lib/work" none /usr/lib
+mkdir -p /usr/lib/rplan; cp "$2" /usr/lib/rplan/rplan-probe
+DESTDIR="$1/initrd" verbose=n sh "$3"; sh "$3" prereqs
+cmp /etc/rplan-probe.conf "$1/initrd/etc/rplan-probe.conf"`, "sh", dir, probe, hook, key)
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "dropbear\n" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, want := range map[string]string{
+		"root-x1/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + key + "\n",
+		"etc/rplan-probe.conf":         "BOOT='",
+		"usr/lib/rplan/rplan-probe":    "#!/bin/sh",
+	} {
+		text, err := os.ReadFile(filepath.Join(initrd, name))
+		if err != nil || !strings.HasPrefix(string(text), want) {
+			t.Errorf("%s is %q, %v", name, text, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(initrd, "usr/lib/rplan/rplan-probe")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+	for _, program := range []string{"sha256sum", "od", "awk"} {
+		if _, err := os.Stat(filepath.Join(initrd, "usr/bin", program)); err != nil {
+			t.Errorf("%s is missing: %v", program, err)
+		}
+	}
+}
