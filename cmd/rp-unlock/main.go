@@ -21,12 +21,7 @@ passphrase from the sealed store. It runs on an admin's own machine.
 exit codes: 0 done, 2 refused, 4 suspicious, nothing was sent, 75 try again,
 78 configuration; all of them are in rplan(7)`,
 		ArgsUsage: "NODE [WHY]", MinArgs: 1, MaxArgs: 2,
-		Flags: []cli.Flag{
-			app.OwnConfigFlag(),
-			&cli.StringFlag{Name: "store", EnvVars: []string{"RPLAN_STORE"}, Usage: "the store is in `DIR`"},
-			&cli.StringFlag{Name: "as", Usage: "be `ADMIN`"},
-			&cli.StringFlag{Name: "key", Usage: "sign the journal with the SSH key in `FILE`"},
-			&cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "open passphrases with the identity in `FILE`; may be repeated"},
+		Flags: append(app.StoreFlags(),
 			&cli.BoolFlag{Name: "check", Usage: "only look at the node, waiting or running; for cron"},
 			&cli.BoolFlag{Name: "enrol", Usage: "note what the node looks like, while it runs and you trust it"},
 			&cli.BoolFlag{Name: "planned", Usage: "note that the node is going to be off, and WHY"},
@@ -35,7 +30,7 @@ exit codes: 0 done, 2 refused, 4 suspicious, nothing was sent, 75 try again,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask whether what is explained is"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "do all but send, sign and change something"},
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
-		},
+		),
 		Run: func(ctx context.Context, env *app.Env, c *cli.Context) error {
 			return unlock.Run(ctx, env, unlock.Options{
 				Node: c.Args().Get(0), Why: c.Args().Get(1), Config: c.String("config"),

@@ -64,12 +64,23 @@ func ConfigFlag() cli.Flag {
 	}
 }
 
-// OwnConfigFlag is that flag of the commands that run on an admin's own machine,
+// ownConfigFlag is that flag of the commands that run on an admin's own machine,
 // which find the file by themselves where it is empty.
-func OwnConfigFlag() cli.Flag {
+func ownConfigFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "config", Aliases: []string{"c"}, EnvVars: []string{"RPLAN_CONFIG"}, DefaultText: "~/.config/rplan/rplan.toml or " + conf.DefaultPath,
 		Usage: "read the configuration from `FILE`",
+	}
+}
+
+// StoreFlags are those of the commands that work with the sealed store.
+func StoreFlags() []cli.Flag {
+	return []cli.Flag{
+		ownConfigFlag(),
+		&cli.StringFlag{Name: "store", EnvVars: []string{"RPLAN_STORE"}, Usage: "the store is in `DIR`"},
+		&cli.StringFlag{Name: "as", Usage: "be `ADMIN`"},
+		&cli.StringFlag{Name: "key", Usage: "sign with the SSH key in `FILE`"},
+		&cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "open passphrases with the identity in `FILE`; may be repeated"},
 	}
 }
 

@@ -14,11 +14,10 @@ import (
 
 	"rplan/lib/app"
 	"rplan/lib/diag"
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 	"rplan/tests/terminal"
 )
-
-var cheap = []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
 
 // desk is the machine of an admin; both share the store.
 type desk struct {
@@ -63,7 +62,7 @@ func (d *desk) do(verb string, o Options, args ...string) error {
 	}
 	d.out.Reset()
 	d.errs.Reset()
-	o.Verb, o.Args, o.Config, o.pbkdf = verb, args, config, cheap
+	o.Verb, o.Args, o.Config, o.pbkdf = verb, args, config, crypt.Cheap
 	d.env.Stdout, d.env.Stderr, d.env.Now = &d.out, &d.errs, time.Now
 	return Run(context.Background(), &d.env, o)
 }
@@ -124,15 +123,8 @@ func (d *desk) node(admins string) string {
 // header is a LUKS file with the passphrase "first".
 func (d *desk) header() string {
 	d.Helper()
-	path := d.write(d.path("disk"), "")
-	if err := os.Truncate(path, 20<<20); err != nil {
-		d.Fatal(err)
-	}
-	cmd := exec.Command("cryptsetup", append([]string{"luksFormat", "-q", "--key-file=-"}, append(cheap, path)...)...)
-	cmd.Stdin = strings.NewReader("first")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		d.Fatalf("%v: %s", err, out)
-	}
+	path := d.path("disk")
+	crypt.LUKS(d, path, "luks2")
 	return path
 }
 

@@ -42,25 +42,15 @@ func (p Personal) Via() (argv []string, done func(), err error) {
 		return nil, nil, diag.CantCreate.Errorf("host keys: %w", err)
 	}
 	argv = []string{"ssh", "-T", "-a", "-x", "-l", p.User, "-p", strconv.Itoa(p.Port)}
-	for _, option := range append(append([]string{}, p.Options...),
+	argv = withOptions(argv, p.Options...)
+	argv = withOptions(argv, strict(known)...)
+	argv = withOptions(argv,
 		"HostKeyAlias="+alias,
-		"StrictHostKeyChecking=yes",
-		"UserKnownHostsFile="+known,
-		"GlobalKnownHostsFile=/dev/null",
 		"KnownHostsCommand=none",
-		"UpdateHostKeys=no",
 		"VerifyHostKeyDNS=no",
 		"CheckHostIP=no",
 		"ControlMaster=no", "ControlPath=none", // no other program's connection
-		"ClearAllForwardings=yes",
-		"PermitLocalCommand=no",
 		"RemoteCommand=none",
-		"RequestTTY=no",
-		"LogLevel=ERROR",
-		"ServerAliveInterval="+strconv.Itoa(alive),
-		"ServerAliveCountMax="+strconv.Itoa(aliveMax),
-	) {
-		argv = append(argv, "-o", option)
-	}
+		"RequestTTY=no")
 	return append(argv, "--", p.Host), done, nil
 }

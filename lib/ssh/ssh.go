@@ -67,19 +67,10 @@ func (c *Client) argv() []string {
 	}
 	options := []string{
 		"BatchMode=yes", // never ask
-		"LogLevel=ERROR",
 		"IdentitiesOnly=yes",
 		"IdentityAgent=none",
 		"PreferredAuthentications=publickey",
-		"StrictHostKeyChecking=yes",
-		"UserKnownHostsFile=" + c.KnownHosts,
-		"GlobalKnownHostsFile=/dev/null",
-		"UpdateHostKeys=no", // the directory says which keys there are, not the host
-		"ClearAllForwardings=yes",
-		"PermitLocalCommand=no",
 		"ConnectTimeout=" + strconv.Itoa(seconds),
-		"ServerAliveInterval=" + strconv.Itoa(alive),
-		"ServerAliveCountMax=" + strconv.Itoa(aliveMax),
 	}
 	if c.ControlDir == "" {
 		options = append(options, "ControlMaster=no", "ControlPath=none")
@@ -88,6 +79,27 @@ func (c *Client) argv() []string {
 		options = append(options, "ControlMaster=auto", "ControlPath="+filepath.Join(c.ControlDir, "%C"),
 			"ControlPersist="+strconv.Itoa(persist))
 	}
+	return withOptions(withOptions(argv, strict(c.KnownHosts)...), options...)
+}
+
+// strict are the options of whoever believes no host keys but those of one file, lends
+// nothing to the host and notices that it is gone.
+func strict(known string) []string {
+	return []string{
+		"LogLevel=ERROR",
+		"StrictHostKeyChecking=yes",
+		"UserKnownHostsFile=" + known,
+		"GlobalKnownHostsFile=/dev/null",
+		"UpdateHostKeys=no", // we say which keys there are, not the host
+		"ClearAllForwardings=yes",
+		"PermitLocalCommand=no",
+		"ServerAliveInterval=" + strconv.Itoa(alive),
+		"ServerAliveCountMax=" + strconv.Itoa(aliveMax),
+	}
+}
+
+// withOptions adds options to a command line of ssh(1), of which the first of a name counts.
+func withOptions(argv []string, options ...string) []string {
 	for _, option := range options {
 		argv = append(argv, "-o", option)
 	}

@@ -47,14 +47,11 @@ const lockWait = 10 * time.Second
 // somebody else changed the store since it was opened, and nothing is changed then.
 func (s *Store) Commit(ctx context.Context, by *Keyring, c Change) (*Store, error) {
 	p := s.place
-	held, err := p.lock(ctx)
+	held, err := p.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer held.Release()
-	if err := p.finish(); err != nil {
-		return nil, err
-	}
 	now, err := p.open(ctx)
 	if err != nil {
 		return nil, err
@@ -74,6 +71,10 @@ func (p *Place) Edited(ctx context.Context) (s *Store, differs []string, err err
 	if err := p.recover(ctx); err != nil {
 		return nil, nil, err
 	}
+	return p.edited(ctx)
+}
+
+func (p *Place) edited(ctx context.Context) (s *Store, differs []string, err error) {
 	s, err = p.unloaded(ctx)
 	if err == nil {
 		differs, err = s.compare()
@@ -84,12 +85,12 @@ func (p *Place) Edited(ctx context.Context) (s *Store, differs []string, err err
 // Sign makes what Edited found valid, if it is as it was then.
 func (s *Store) Sign(ctx context.Context, by *Keyring, what string) (*Store, error) {
 	p := s.place
-	held, err := p.lock(ctx)
+	held, err := p.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer held.Release()
-	now, differs, err := p.Edited(ctx)
+	now, differs, err := p.edited(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,12 +165,11 @@ func (s *Store) put(ctx context.Context, by *Keyring, c Change) error {
 		m.Sealed[name] = slices.Sorted(slices.Values(recipients))
 	}
 	next := &Store{Epoch: m.Epoch, Date: m.Date, By: m.By, place: s.place, manifest: m, files: files}
-	admins, err := adminsOf(files)
-	if err != nil {
+	if err := next.decode(); err != nil { // as whoever opens it would
 		return err
 	}
-	m.Signers = signersOf(admins)
-	if err := next.decode(); err != nil { // as whoever opens it would
+	m.Signers = signersOf(next.Admins)
+	if err := next.consistent(); err != nil {
 		return err
 	}
 	if key(s.manifest.Signers, by.Admin) == "" {
@@ -185,12 +185,9 @@ func (s *Store) write(ctx context.Context, by *Keyring, signer string, change ma
 	if _, err := parseManifest("the new one", text); err != nil {
 		return err
 	}
-	signature, err := by.Sign(ctx, ForManifest, text)
+	signature, err := by.prove(ctx, ForManifest, signer, text)
 	if err != nil {
 		return err
-	}
-	if err := verify(ctx, ForManifest, Signer{by.Admin, signer}, text, signature); err != nil {
-		return diag.Config.Errorf("the key %q is not that of %q in the store", by.File, by.Admin)
 	}
 	var do plan
 	stage := map[string][]byte{manifestPath(s.Epoch): text, signaturePath(s.Epoch, by.Admin): signature}
@@ -235,20 +232,27 @@ func (p *Place) recover(ctx context.Context) error {
 	if _, err := os.Lstat(filepath.Join(p.Dir, pendingDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	held, err := p.lock(ctx)
-	if err != nil {
-		return err
+	held, err := p.begin(ctx)
+	if err == nil {
+		held.Release()
 	}
-	defer held.Release()
-	return p.finish()
+	return err
 }
 
-func (p *Place) lock(ctx context.Context) (*lock.Lock, error) {
+// begin takes the store's lock, and brings to an end what somebody left who had it before.
+func (p *Place) begin(ctx context.Context) (*lock.Lock, error) {
 	held, err := lock.Acquire(ctx, filepath.Join(p.Dir, lockFile), lockWait)
-	if diag.KindOf(err) == diag.TryAgain {
+	if err != nil && diag.KindOf(err) == diag.TryAgain {
 		return nil, diag.TryAgain.Errorf("the store is being changed: %w", err)
 	}
-	return held, err
+	if err != nil {
+		return nil, err
+	}
+	if err := p.finish(); err != nil {
+		held.Release()
+		return nil, err
+	}
+	return held, nil
 }
 
 // finish does what a good plan says, and drops a change that has none.
@@ -335,40 +339,17 @@ func isManifest(name string) bool {
 	return ok && number != "" && strings.Trim(number, "0123456789") == "" && (rest == "" || signature && IsName(admin))
 }
 
-func adminsOf(files map[string][]byte) (map[string]*Admin, error) {
-	all := map[string]*Admin{}
-	for name, text := range files {
-		base, ok := inDir(name, adminsDir)
-		if !ok {
-			continue
-		}
-		a := &Admin{Name: base}
-		err := decode(name, text, a)
-		if err == nil {
-			err = bad(name, a.check())
-		}
-		if err != nil {
-			return nil, err
-		}
-		all[base] = a
-	}
-	return all, nil
-}
-
 // Init makes a store whose only admin is the one who signs. The directory may
 // exist, but has no store yet. The error is of kind diag.CantCreate.
 func (p *Place) Init(ctx context.Context, by *Keyring, first *Admin, id string) (*Store, error) {
 	if err := atomicfile.MkdirAll(p.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	held, err := p.lock(ctx)
+	held, err := p.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer held.Release()
-	if err := p.finish(); err != nil {
-		return nil, err
-	}
 	if _, err := os.Lstat(filepath.Join(p.Dir, manifestsDir)); err == nil {
 		return nil, diag.CantCreate.Errorf("there is a store in %q already", p.Dir).WithHint("rp-rekey trust makes it known to this machine")
 	}
@@ -383,15 +364,15 @@ func (p *Place) Init(ctx context.Context, by *Keyring, first *Admin, id string) 
 	for name, text := range files {
 		m.Files[name] = sum(text)
 	}
-	admins, err := adminsOf(files)
-	if err != nil {
-		return nil, err
-	}
-	m.Signers = signersOf(admins)
-	s := &Store{Epoch: 1, Date: m.Date, By: m.By, place: p, manifest: m, digest: sum(m.text()), files: files, with: Signer{by.Admin, key(m.Signers, by.Admin)}}
+	s := &Store{Epoch: 1, Date: m.Date, By: m.By, place: p, manifest: m, files: files}
 	if err := s.decode(); err != nil {
 		return nil, err
 	}
+	m.Signers = signersOf(s.Admins)
+	if err := s.consistent(); err != nil {
+		return nil, err
+	}
+	s.digest, s.with = sum(m.text()), Signer{by.Admin, key(m.Signers, by.Admin)}
 	// Who makes a store trusts it; before the files are there, so that a kill leaves a store that can be opened.
 	if err := s.trust().save(p.State); err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"filippo.io/age"
 
 	"rplan/lib/diag"
-	"rplan/lib/secret"
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 )
 
@@ -109,25 +109,16 @@ func (w *team) node() *Node {
 		Disks:  []Disk{{Name: "root", Admins: []string{"ada", "bob"}}}}
 }
 
-func (w *team) secret(text string) *secret.Secret {
-	w.Helper()
-	s, err := secret.New(MaxPassphrase)
-	w.ok(err)
-	_, err = s.ReadFrom(strings.NewReader(text))
-	w.ok(err)
-	return s
-}
-
-func (w *team) sealing(node, disk, passphrase string, admins ...string) Change {
+func (w *team) sealing(node, name, passphrase string, admins ...string) Change {
 	w.Helper()
 	var to []string
 	for _, a := range admins {
 		to = append(to, w.identity(a).Recipient().String())
 	}
-	text, err := Seal(w.secret(passphrase), to, nil)
+	text, err := Seal(crypt.Secret(w, passphrase), to, nil)
 	w.ok(err)
-	name := SealedPath(node, disk)
-	return Change{What: fmt.Sprintf("sealed %q of %q", disk, node), Files: map[string][]byte{name: text}, Sealed: map[string][]string{name: to}}
+	path := SealedPath(node, name)
+	return Change{What: fmt.Sprintf("sealed %q of %q", name, node), Files: map[string][]byte{path: text}, Sealed: map[string][]string{path: to}}
 }
 
 func (w *team) change(s *Store, who string, c Change) *Store {

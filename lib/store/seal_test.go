@@ -16,6 +16,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"rplan/lib/diag"
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 )
 
@@ -105,7 +106,7 @@ func TestIdentities(t *testing.T) {
 		}
 		to, err := plainRecipient(k[1])
 		w.ok(err)
-		sealed, err := Seal(w.secret("secret of "+kind), []string{to}, ui)
+		sealed, err := Seal(crypt.Secret(w, "secret of "+kind), []string{to}, ui)
 		w.ok(err)
 		if !all[0].Opens([]string{"age1other", to}) || all[0].Opens([]string{w.identity("stranger").Recipient().String()}) {
 			t.Errorf("%s: opens %v", kind, all[0])
@@ -169,7 +170,7 @@ func TestSealedSize(t *testing.T) {
 	to := []string{w.identity("ada").Recipient().String()}
 	size := 0
 	for _, n := range []int{1, 40, MaxPassphrase} {
-		sealed, err := Seal(w.secret(strings.Repeat("p", n)), to, nil)
+		sealed, err := Seal(crypt.Secret(w, strings.Repeat("p", n)), to, nil)
 		w.ok(err)
 		if size == 0 {
 			size = len(sealed)
@@ -189,21 +190,21 @@ func TestSealRefused(t *testing.T) {
 	w := bare(t)
 	to := []string{w.identity("ada").Recipient().String()}
 	for _, text := range []string{"", "two\nlines", "newline\n", "\x1b[0m", "a\x00b", "a\x7f"} {
-		_, err := Seal(w.secret(text), to, nil)
+		_, err := Seal(crypt.Secret(w, text), to, nil)
 		refused(t, err, diag.BadData, "a passphrase")
 	}
 	h, err := age.GenerateHybridIdentity()
 	w.ok(err)
-	_, err = Seal(w.secret("p"), append(to, h.Recipient().String()), nil)
+	_, err = Seal(crypt.Secret(w, "p"), append(to, h.Recipient().String()), nil)
 	refused(t, err, diag.Refused, "1 of 2 recipients are post-quantum", "one kind")
-	_, err = Seal(w.secret("p"), []string{"age1nothing"}, nil)
+	_, err = Seal(crypt.Secret(w, "p"), []string{"age1nothing"}, nil)
 	refused(t, err, diag.BadData, "recipient")
 	for _, secretKey := range []string{w.identity("ada").String(), "# mine\n" + w.identity("ada").String(), h.String()} {
 		if _, err := plainRecipient(secretKey); err == nil || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("%v", err)
 		}
 	}
-	if _, err = Seal(w.secret("p"), nil, nil); err == nil {
+	if _, err = Seal(crypt.Secret(w, "p"), nil, nil); err == nil {
 		t.Error("sealed for nobody")
 	}
 }
@@ -298,7 +299,7 @@ func TestAgeReads(t *testing.T) {
 		}
 		to, err := plainRecipient(k[1])
 		w.ok(err)
-		sealed, err := Seal(w.secret("by hand"), []string{to}, nil)
+		sealed, err := Seal(crypt.Secret(w, "by hand"), []string{to}, nil)
 		w.ok(err)
 		cmd := exec.Command("age", "-d", "-i", k[0])
 		cmd.Stdin = bytes.NewReader(sealed)

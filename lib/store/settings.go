@@ -112,10 +112,9 @@ func (s *Settings) Wallet(ask Asker, say func(format string, v ...any)) *Wallet 
 func usualFiles() []string {
 	var there []string
 	for _, path := range usual {
-		if path = expand(path); path != "" {
-			if _, err := os.Stat(path); err == nil {
-				there = append(there, path)
-			}
+		path = expand(path)
+		if _, err := os.Stat(path); err == nil {
+			there = append(there, path)
 		}
 	}
 	return there

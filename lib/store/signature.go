@@ -40,6 +40,19 @@ func (k *Keyring) Sign(ctx context.Context, purpose string, text []byte) ([]byte
 	return result.Stdout, nil
 }
 
+// prove makes a signature, if the admin's key is the one that the store has of them. The
+// error is of kind diag.Config if it is another.
+func (k *Keyring) prove(ctx context.Context, purpose, key string, text []byte) ([]byte, error) {
+	signature, err := k.Sign(ctx, purpose, text)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(ctx, purpose, Signer{k.Admin, key}, text, signature); err != nil {
+		return nil, diag.Config.Errorf("the key %q is not that of %q in the store", k.File, k.Admin)
+	}
+	return signature, nil
+}
+
 // verify says whether one of an admin's keys made the signature of a text.
 func verify(ctx context.Context, purpose string, signer Signer, text, signature []byte) error {
 	dir, err := os.MkdirTemp("", "rplan-verify-")

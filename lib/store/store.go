@@ -321,7 +321,10 @@ func (s *Store) load() error {
 		return diag.Refused.Errorf("the store is not what %q signed as epoch %d on %s:\n%s", s.By, s.Epoch, s.Date.Local().Format("2 January 2006"), strings.Join(differs, "\n")).
 			WithHint("if an admin edited it by hand, rp-rekey sign shows what differs and signs it; if nobody did, somebody tampers with it")
 	}
-	return s.decode()
+	if err := s.decode(); err != nil {
+		return err
+	}
+	return s.consistent()
 }
 
 // compare reads the files, and says how they are not those of the manifest.
@@ -374,36 +377,34 @@ func (s *Store) decode() error {
 		return diag.Refused.Errorf("%s has the id %.40q, and the manifest %s", settingsFile, settings.ID, s.manifest.ID)
 	}
 	var err error
-	if s.Admins, err = adminsOf(s.files); err != nil {
-		return err
+	s.Admins, err = decodeAll(s.files, adminsDir, func(name string) *Admin { return &Admin{Name: name} }, (*Admin).check)
+	if err == nil {
+		s.Nodes, err = decodeAll(s.files, nodesDir, func(name string) *Node { return &Node{Name: name} }, func(n *Node) error { return n.check(s.Admins) })
 	}
-	s.Nodes = map[string]*Node{}
-	for name, text := range s.files {
-		if base, ok := inDir(name, nodesDir); ok {
-			n := &Node{Name: base}
-			err := decode(name, text, n)
-			if err == nil {
-				err = bad(name, n.check(s.Admins))
-			}
-			if err != nil {
-				return err
-			}
-			s.Nodes[base] = n
-		}
-	}
-	return s.consistent()
+	return err
 }
 
-func inDir(name, dir string) (base string, ok bool) {
-	rest, ok := strings.CutPrefix(name, dir+"/")
-	base, _ = strings.CutSuffix(rest, ".toml")
-	return base, ok
+// decodeAll makes of each file of a directory what it says, by its name without the suffix.
+func decodeAll[T any](files map[string][]byte, dir string, blank func(name string) *T, check func(*T) error) (map[string]*T, error) {
+	all := map[string]*T{}
+	for file, text := range files {
+		rest, ok := strings.CutPrefix(file, dir+"/")
+		if !ok {
+			continue
+		}
+		name := strings.TrimSuffix(rest, ".toml")
+		all[name] = blank(name)
+		if err := decode(file, text, all[name]); err != nil {
+			return nil, err
+		}
+		if err := check(all[name]); err != nil {
+			return nil, bad(file, err)
+		}
+	}
+	return all, nil
 }
 
 func bad(name string, err error) error {
-	if err == nil {
-		return nil
-	}
 	return diag.BadData.Errorf("%s: %w", name, err)
 }
 

@@ -102,13 +102,16 @@ func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string,
 			return -1, harmless(stderr.kept)
 		}
 	}
+	stop := func(disk string, out Outcome) (string, Outcome, string, error) {
+		cancel()
+		_ = cmd.Wait()
+		return disk, out, harmless(stderr.kept), nil
+	}
 	var text string
 	select {
 	case text = <-line:
 	case <-time.After(h.prompt):
-		cancel()
-		_ = cmd.Wait()
-		return "", Busy, harmless(stderr.kept), nil
+		return stop("", Busy)
 	case <-ctx.Done():
 		_ = cmd.Wait()
 		return "", LostBefore, "", context.Cause(ctx)
@@ -121,24 +124,17 @@ func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string,
 	}
 	passphrase := h.open(name)
 	if passphrase == nil {
-		cancel() // the node takes even that for the end of an empty passphrase: a try is spent
-		_ = cmd.Wait()
-		return harmless([]byte(name)), Unknown, harmless(stderr.kept), nil
+		return stop(harmless([]byte(name)), Unknown) // the node takes even that for the end of an empty passphrase: a try is spent
 	}
 	write := h.write
 	if write == nil {
 		write = io.Writer.Write
 	}
-	_, err = write(stdin, passphrase.Bytes())
-	if err != nil {
-		cancel()
-		_ = cmd.Wait()
-		return name, LostDuring, harmless(stderr.kept), nil
+	if _, err = write(stdin, passphrase.Bytes()); err == nil {
+		err = stdin.Close()
 	}
-	if err := stdin.Close(); err != nil {
-		cancel()
-		_ = cmd.Wait()
-		return name, LostDuring, harmless(stderr.kept), nil
+	if err != nil {
+		return stop(name, LostDuring)
 	}
 	code, said := end()
 	return name, afterSending(code, said), said, nil

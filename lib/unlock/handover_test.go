@@ -5,25 +5,21 @@ import (
 	"errors"
 	"io"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"rplan/lib/secret"
+	"rplan/tests/crypt"
 )
 
 // hand is a conversation with a waiting node in which each disk has this passphrase, by name.
 func (w *machine) hand(passphrases map[string]string) *hand {
-	return &hand{argv: w.inside("/bin/cryptroot-unlock"), prompt: 20 * time.Second, answer: 20 * time.Second, open: func(disk string) *secret.Secret {
-		text, ok := passphrases[disk]
+	return &hand{argv: w.inside("/bin/cryptroot-unlock"), prompt: 20 * time.Second, answer: 20 * time.Second, open: func(name string) *secret.Secret {
+		text, ok := passphrases[name]
 		if !ok {
 			return nil
 		}
-		s, err := secret.New(512)
-		w.ok(err)
-		_, err = s.ReadFrom(strings.NewReader(text))
-		w.ok(err)
-		return s
+		return crypt.Secret(w, text)
 	}}
 }
 

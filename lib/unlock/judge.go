@@ -1,6 +1,7 @@
 package unlock
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,6 @@ type Weight string
 // The weights. What is announced is explained by an admin's ticket, see Entry in lib/store.
 const (
 	Fine      Weight = "fine"
-	Note      Weight = "note"      // unusual, harmless by itself
 	Announced Weight = "announced" // it would be grave, but was said before
 	Grave     Weight = "grave"
 )
@@ -219,7 +219,7 @@ func (j *judge) headers() {
 func (j *judge) hardware() {
 	for _, name := range keys(j.k.Baseline.Hardware, j.r.Hardware) {
 		was, is := j.k.Baseline.Hardware[name], j.r.Hardware[name]
-		j.text("hardware "+name, or(was, "none"), or(is, "none"))
+		j.text("hardware "+name, cmp.Or(was, "none"), cmp.Or(is, "none"))
 	}
 }
 
@@ -232,7 +232,7 @@ func (j *judge) drives() {
 		is, there := j.r.Drives[serial]
 		what := "drive " + serial
 		if !known || !there {
-			j.add(Grave, what, or(j.k.Baseline.Drives[serial].Model, "none"), or(is.Model, "none"))
+			j.add(Grave, what, cmp.Or(j.k.Baseline.Drives[serial].Model, "none"), cmp.Or(is.Model, "none"))
 			continue
 		}
 		was, ok := since.Drives[serial]
@@ -258,16 +258,7 @@ func (j *judge) cycles(what string, was, is Drive, since *Reading) {
 	if most > was.Cycles {
 		expected = fmt.Sprintf("%d or %d", was.Cycles, most)
 	}
-	switch {
-	case is.Cycles < 0:
-		j.add(Grave, what, expected, "it does not say any more")
-	case is.Cycles < was.Cycles:
-		j.add(Grave, what, expected, fmt.Sprintf("%d, fewer than before", is.Cycles))
-	case is.Cycles > most:
-		j.add(Grave, what, expected, fmt.Sprintf("%d: it was powered up more often than the node was unlocked", is.Cycles))
-	default:
-		j.add(Fine, what, expected, fmt.Sprintf("%d", is.Cycles))
-	}
+	j.count(what, expected, is.Cycles, was.Cycles, most, ": it was powered up more often than the node was unlocked")
 }
 
 // hours cannot grow faster than time passes. A drive counts whole ones.
@@ -277,16 +268,20 @@ func (j *judge) hours(what string, was, is Drive, since *Reading) {
 		return
 	}
 	most := was.Hours + int(j.k.Now.Sub(since.Clock)/time.Hour) + 1
-	expected := fmt.Sprintf("%d to %d", was.Hours, max(most, was.Hours))
+	j.count(what, fmt.Sprintf("%d to %d", was.Hours, max(most, was.Hours)), is.Hours, was.Hours, most, ", more than have passed")
+}
+
+// count holds a drive's count against the least and the most that it can be by now.
+func (j *judge) count(what, expected string, is, least, most int, tooMany string) {
 	switch {
-	case is.Hours < 0:
+	case is < 0:
 		j.add(Grave, what, expected, "it does not say any more")
-	case is.Hours < was.Hours:
-		j.add(Grave, what, expected, fmt.Sprintf("%d, fewer than before", is.Hours))
-	case is.Hours > most:
-		j.add(Grave, what, expected, fmt.Sprintf("%d, more than have passed", is.Hours))
+	case is < least:
+		j.add(Grave, what, expected, fmt.Sprintf("%d, fewer than before", is))
+	case is > most:
+		j.add(Grave, what, expected, fmt.Sprintf("%d%s", is, tooMany))
 	default:
-		j.add(Fine, what, expected, fmt.Sprintf("%d", is.Hours))
+		j.add(Fine, what, expected, fmt.Sprintf("%d", is))
 	}
 }
 
@@ -325,13 +320,6 @@ func (j *judge) clock() {
 		seen = span(wrong.Abs()) + map[bool]string{true: " ahead", false: " behind"}[wrong > 0]
 	}
 	j.add(w, "clock", "right to "+span(maxClock), seen)
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // span is a length of time in the largest units that matter.

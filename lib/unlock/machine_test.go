@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 	"rplan/tests/terminal"
 )
@@ -83,8 +84,9 @@ func wait(t *testing.T, env []string, disks ...string) *machine {
 	w.put("sbin/modprobe", "#!/bin/sh\n")
 	table := ""
 	for _, name := range disks {
-		luks(t, filepath.Join(root, "disk-"+name), "luks2")
-		cryptsetup(t, "first\nsecret of "+name+"\n", "luksAddKey", "-q", filepath.Join(root, "disk-"+name))
+		path := filepath.Join(root, "disk-"+name)
+		crypt.LUKS(t, path, "luks2")
+		addKey(t, path, "secret of "+name)
 		table += fmt.Sprintf("%s /disk-%s none luks\n", name, name)
 	}
 	w.put("cryptroot/crypttab", table)

@@ -76,13 +76,10 @@ func (c *command) open(ctx context.Context) error {
 // openable are the disks to open, by name, each of which this admin can open: that is known
 // before the network is touched.
 func (c *command) openable() ([]string, error) {
-	if c.node.Initramfs != nil && c.node.Initramfs.Unlock != store.Cryptroot {
-		return nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, c.node.Initramfs.Unlock).WithHint("it knows %q", store.Cryptroot)
+	if boot := c.node.Initramfs; boot != nil && boot.Unlock != store.Cryptroot {
+		return nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, boot.Unlock).WithHint("it knows %q", store.Cryptroot)
 	}
-	if c.node.Initramfs == nil {
-		return nil, diag.Usage.Errorf("node %q has no disk that is opened before its system runs", c.Node)
-	}
-	var names []string
+	var names []string // none without an initramfs, see rplan-store(5)
 	for i := range c.node.Disks {
 		d := &c.node.Disks[i]
 		if d.Late() {

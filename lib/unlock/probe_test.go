@@ -9,36 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 )
 
 const script = "../../contrib/initramfs/rplan-probe"
 
-// luks makes a LUKS file whose passphrase is "first".
-func luks(t *testing.T, path, version string) {
+// addKey gives a LUKS file another passphrase.
+func addKey(t *testing.T, path, passphrase string) {
 	t.Helper()
-	need.Program(t, "cryptsetup")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, 20<<20); err != nil {
-		t.Fatal(err)
-	}
-	cryptsetup(t, "first", "luksFormat", "-q", "--type", version, "--key-file=-", path)
-}
-
-func cryptsetup(t *testing.T, stdin string, args ...string) string {
-	t.Helper()
-	if args[0] == "luksFormat" || args[0] == "luksAddKey" {
-		args = append([]string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}, args...)
-	}
-	cmd := exec.Command("cryptsetup", args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%q: %v: %s", args, err, out)
-	}
-	return string(out)
+	crypt.Cryptsetup(t, "first\n"+passphrase+"\n", append([]string{"luksAddKey", "-q", path}, crypt.Cheap...)...)
 }
 
 // probe runs the script, by busybox in a root of its own, as an initramfs has it.
@@ -110,8 +90,8 @@ func put(t *testing.T, path, text string) {
 func TestProbe(t *testing.T) {
 	root := initramfs(t)
 	two, one := filepath.Join(root, "luks2"), filepath.Join(root, "luks1")
-	luks(t, two, "luks2")
-	luks(t, one, "luks1")
+	crypt.LUKS(t, two, "luks2")
+	crypt.LUKS(t, one, "luks1")
 	put(t, filepath.Join(root, "plain"), "no LUKS")
 	put(t, filepath.Join(root, "etc/rplan-probe.conf"), "DEVICES='/luks2 /luks1 /plain /absent'\n")
 	r := probe(t, root)
@@ -122,10 +102,10 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%v", r.Files)
 	}
 	id := func(path string) string {
-		return strings.TrimSpace(cryptsetup(t, "", "luksUUID", path))
+		return strings.TrimSpace(crypt.Cryptsetup(t, "", "luksUUID", path))
 	}
 	epoch := func() (n int) {
-		for line := range strings.Lines(cryptsetup(t, "", "luksDump", two)) {
+		for line := range strings.Lines(crypt.Cryptsetup(t, "", "luksDump", two)) {
 			_, _ = fmt.Sscanf(line, "Epoch: %d", &n)
 		}
 		return n
@@ -136,14 +116,14 @@ func TestProbe(t *testing.T) {
 
 	// A keyslot more, and the old header put back.
 	header := filepath.Join(t.TempDir(), "header")
-	cryptsetup(t, "", "luksHeaderBackup", "--header-backup-file", header, two)
-	cryptsetup(t, "first\nsecond\n", "luksAddKey", "-q", two)
-	cryptsetup(t, "first\nsecond\n", "luksAddKey", "-q", one)
+	crypt.Cryptsetup(t, "", "luksHeaderBackup", "--header-backup-file", header, two)
+	addKey(t, two, "second")
+	addKey(t, one, "second")
 	after := probe(t, root)
 	if after.Headers[id(two)].Epoch <= r.Headers[id(two)].Epoch || after.Headers[id(one)].Digest == r.Headers[id(one)].Digest {
 		t.Errorf("%v, then %v", r.Headers, after.Headers)
 	}
-	cryptsetup(t, "", "luksHeaderRestore", "-q", "--header-backup-file", header, two)
+	crypt.Cryptsetup(t, "", "luksHeaderRestore", "-q", "--header-backup-file", header, two)
 	if back := probe(t, root); back.Headers[id(two)] == after.Headers[id(two)] {
 		t.Error("an older header looks as the newer one")
 	}

@@ -226,10 +226,8 @@ func isDigest(s string) bool { return len(s) == 64 && strings.Trim(s, "012345678
 
 // keys are those of both maps, sorted.
 func keys[V any](a, b map[string]V) []string {
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]V{}
-	}
+	all := map[string]V{}
+	maps.Copy(all, a)
 	maps.Copy(all, b)
 	return slices.Sorted(maps.Keys(all))
 }

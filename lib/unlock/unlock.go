@@ -338,4 +338,4 @@ func (c *command) table(to io.Writer, r *Reading, verdict Verdict, all []Observa
 	_ = w.Flush()
 }
 
-func rank(w Weight) int { return slices.Index([]Weight{Fine, Note, Announced, Grave}, w) }
+func rank(w Weight) int { return slices.Index([]Weight{Fine, Announced, Grave}, w) }

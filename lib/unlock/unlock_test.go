@@ -16,8 +16,8 @@ import (
 
 	"rplan/lib/app"
 	"rplan/lib/diag"
-	"rplan/lib/secret"
 	"rplan/lib/store"
+	"rplan/tests/crypt"
 	"rplan/tests/need"
 )
 
@@ -47,7 +47,7 @@ func newDesk(t *testing.T, disks ...string) *desk {
 
 	s := d.store(disks)
 	for _, name := range disks {
-		p := d.secretOf(name)
+		p := crypt.Secret(d, "secret of "+name)
 		to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
 		sealed, err := store.Seal(p, []string{to}, nil)
 		d.ok(err)
@@ -108,15 +108,6 @@ func (d *desk) run(argv ...string) string {
 		d.Fatalf("%q: %v", argv, err)
 	}
 	return string(out)
-}
-
-func (d *desk) secretOf(disk string) *secret.Secret {
-	d.Helper()
-	s, err := secret.New(store.MaxPassphrase)
-	d.ok(err)
-	_, err = s.ReadFrom(strings.NewReader("secret of " + disk))
-	d.ok(err)
-	return s
 }
 
 func (d *desk) place() *store.Place {
@@ -331,10 +322,7 @@ func TestWrongPassphrase(t *testing.T) {
 	d := newDesk(t, "root")
 	d.listens("boot", d.boot)
 	d.enrolled()
-	p, err := secret.New(store.MaxPassphrase)
-	d.ok(err)
-	_, err = p.ReadFrom(strings.NewReader("another one"))
-	d.ok(err)
+	p := crypt.Secret(d, "another one")
 	s, err := d.place().Open(context.Background())
 	d.ok(err)
 	_, to := s.Sealed("n1", "root")
