@@ -138,6 +138,22 @@ func (s *scene) both(want ...string) {
 	s.holds("n2", want...)
 }
 
+// foldersFollow: what only the list of folders shows, on the other side, is no less than a message.
+func (s *scene) foldersFollow() {
+	s.t.Helper()
+	s.imap("n2", "CREATE Old", "CREATE Empty", "RENAME Old New")
+	s.merge("n1")
+	for _, node := range []string{"n1", "n2"} {
+		out, err := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "list", "-u", s.user).Output()
+		s.must(err)
+		have := strings.Fields(string(out))
+		slices.Sort(have)
+		if want := []string{"Empty", "INBOX", "New"}; !slices.Equal(have, want) {
+			s.t.Errorf("%s has %q, want %q", node, have, want)
+		}
+	}
+}
+
 // TestMarkedDouble: of a message that came twice the user has marked one for
 // removal. That one goes, and the mark is on no other.
 func TestMarkedDouble(t *testing.T) {
@@ -318,18 +334,7 @@ func TestMarkedElsewhere(t *testing.T) {
 		s.merge("n1")
 		s.both(`INBOX a \Flagged`)
 
-		// What only the list of folders shows is no less.
-		s.imap("n2", "CREATE Old", "CREATE Empty", "RENAME Old New")
-		s.merge("n1")
-		for _, node := range []string{"n1", "n2"} {
-			out, err := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "list", "-u", s.user).Output()
-			s.must(err)
-			have := strings.Fields(string(out))
-			slices.Sort(have)
-			if want := []string{"Empty", "INBOX", "New"}; !slices.Equal(have, want) {
-				t.Errorf("%s has %q, want %q", node, have, want)
-			}
-		}
+		s.foldersFollow()
 	})
 }
 
@@ -472,18 +477,7 @@ func TestUsedMeanwhile(t *testing.T) {
 		s.merge("n1")
 		s.both(`INBOX a \Flagged`)
 
-		// What only the list of folders shows is no less.
-		s.imap("n2", "CREATE Old", "CREATE Empty", "RENAME Old New")
-		s.merge("n1")
-		for _, node := range []string{"n1", "n2"} {
-			out, err := exec.Command(filepath.Join(programs(node), "doveadm"), "mailbox", "list", "-u", s.user).Output()
-			s.must(err)
-			have := strings.Fields(string(out))
-			slices.Sort(have)
-			if want := []string{"Empty", "INBOX", "New"}; !slices.Equal(have, want) {
-				t.Errorf("%s has %q, want %q", node, have, want)
-			}
-		}
+		s.foldersFollow()
 	})
 }
 

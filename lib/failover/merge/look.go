@@ -11,7 +11,7 @@ import (
 // look lists both sides and decides what to do. Before a copy is adopted, or a
 // message taken for deleted, it looks twice: one that its user moved while the list
 // was made was in neither folder.
-func (m *merger) look(ctx context.Context, before Stamp) (a, o *View, p *plan, err error) {
+func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 	var missed *plan
 	var dead deletions
 	for look := range 2 {
@@ -28,7 +28,7 @@ func (m *merger) look(ctx context.Context, before Stamp) (a, o *View, p *plan, e
 			if err != nil {
 				return nil, nil, nil, err
 			}
-			sure = after.Real == before.Real // and so nothing moved
+			sure = after.Real == m.before.Real // and so nothing moved
 		}
 		unsure := len(dead)
 		if sure {

@@ -139,12 +139,12 @@ func (m *merger) folders(ctx context.Context) (here, there map[string]string, er
 // round is one comparison, what it asks for, and one doveadm sync. It says
 // whether both sides are equal, with nothing left to do.
 func (m *merger) round(ctx context.Context) (bool, error) {
-	before, there, err := m.stamps(ctx)
+	here, there, err := m.stamps(ctx)
 	if err != nil {
 		return false, err
 	}
-	m.before = before
-	a, o, p, err := m.look(ctx, before)
+	m.before = here
+	a, o, p, err := m.look(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -164,8 +164,8 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	}
 	peer := m.record.Peers[m.task.Peer]
 	known := m.joined || !m.both && !peer.Again // else folders may differ in what equal does not see, such as their names
-	if p.empty() && (o == nil || known && equal(a, o)) && peer.Local == before.Real {
-		return true, m.finish(ctx, a, o, before, there)
+	if p.empty() && (o == nil || known && equal(a, o)) && peer.Local == m.before.Real {
+		return true, m.finish(ctx, a, o, there)
 	}
 	m.out.changed = true
 	if err := m.remember(p.aside, p.gone, p.took); err != nil {
@@ -183,12 +183,12 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if !p.empty() {
 			return false, nil
 		}
-		return true, m.finish(ctx, a, nil, before, there)
+		return true, m.finish(ctx, a, nil, there)
 	}
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
 	}
-	err = m.sync(ctx, before, "")
+	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {
 		m.calm = 0
 	}
@@ -212,7 +212,7 @@ func (m *merger) steps(ctx context.Context, where string, s side, steps []step) 
 }
 
 // sync runs doveadm sync, on all messages without a state, and notes what it found on this side before it.
-func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
+func (m *merger) sync(ctx context.Context, state string) error {
 	m.step("doveadm sync")
 	m.joined = true
 	known := state != ""
@@ -225,7 +225,7 @@ func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 		m.record.Peers[name] = other
 	}
 	peer := m.record.Peers[m.task.Peer]
-	if peer.Local, peer.State = before.Real, state; err != nil {
+	if peer.Local, peer.State = m.before.Real, state; err != nil {
 		peer.Local, peer.State = "", "" // so that the next pass looks again
 	}
 	m.record.Peers[m.task.Peer] = peer
@@ -234,9 +234,9 @@ func (m *merger) sync(ctx context.Context, before Stamp, state string) error {
 
 // finish expunges what was deleted, purges the copies that are not needed any more
 // and records that the sides are equal. A list that was made while the user moved things is no ground
-// to purge anything. before and there are how the sides looked before the lists were
-// made: what a user did since, also on the other side, is for the next pass.
-func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) error {
+// to purge anything. there is how the other side looked before the lists were made, as
+// m.before is of this one: what a user did since, on either, is for the next pass.
+func (m *merger) finish(ctx context.Context, a, o *View, there Stamp) error {
 	if err := m.forget(ctx, a, o); err != nil {
 		return err
 	}
@@ -244,14 +244,14 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 	if err != nil {
 		return err
 	}
-	still := after.Real == before.Real
+	still := after.Real == m.before.Real
 	if still {
 		if err := m.steps(ctx, "active", m.active, cleanup(a, m.record.Gone)); err != nil {
 			return err
 		}
 	}
 	now := m.now()
-	m.record.Local, m.record.Stuck = before.Real, false
+	m.record.Local, m.record.Stuck = m.before.Real, false
 	if o != nil || len(m.task.Others) == 0 {
 		m.record.Since, m.record.Why = 0, ""
 	}
@@ -263,8 +263,8 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 			}
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
-			Local: before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
-			State: m.record.Peers[m.task.Peer].State, Tree: before.Tree, Again: m.joined && (m.both || before.Tree != m.tree), Boot: boot(),
+			Local: m.before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
+			State: m.record.Peers[m.task.Peer].State, Tree: m.before.Tree, Again: m.joined && (m.both || m.before.Tree != m.tree), Boot: boot(),
 		}
 	}
 	m.record.prune(m.task.Others, now)
@@ -272,18 +272,18 @@ func (m *merger) finish(ctx context.Context, a, o *View, before, there Stamp) er
 }
 
 // quick carries over what changed on the active side, where nothing else can have:
-// so doveadm sync needs to look at what changed since the last one only. Before is how
-// the active side looks now. If that has other folders, doveadm sync looks at all
+// so doveadm sync needs to look at what changed since the last one only. If the
+// active side has other folders, doveadm sync looks at all
 // there is, now and in the next pass: the first time it takes the subscription of a
 // folder that was renamed for that of the new name.
-func (m *merger) quick(ctx context.Context, before Stamp) error {
-	m.out.changed, m.before = true, before
+func (m *merger) quick(ctx context.Context) error {
+	m.out.changed = true
 	peer := m.record.Peers[m.task.Peer]
-	again := before.Tree != m.tree
+	again := m.before.Tree != m.tree
 	if again || peer.Again {
 		peer.State = ""
 	}
-	if err := m.sync(ctx, before, peer.State); err != nil {
+	if err := m.sync(ctx, peer.State); err != nil {
 		return err
 	}
 	return m.carried(ctx, again)

@@ -166,7 +166,7 @@ func TestStates(t *testing.T) {
 	peers := func() *record {
 		return &record{Peers: map[string]peerRecord{"n2": {State: "old"}, "n3": {State: "other"}}}
 	}
-	m := &merger{task: Task{Peer: "n2"}, step: func(string) {}}
+	m := &merger{task: Task{Peer: "n2"}, before: Stamp{Real: "x"}, step: func(string) {}}
 	for _, c := range []struct {
 		with string
 		says error
@@ -185,7 +185,7 @@ func TestStates(t *testing.T) {
 			}
 			return "new", c.says
 		}
-		if err := m.sync(t.Context(), Stamp{Real: "x"}, c.with); !errors.Is(err, c.err) {
+		if err := m.sync(t.Context(), c.with); !errors.Is(err, c.err) {
 			t.Errorf("%+v: %v", c, err)
 		}
 		if n2, n3 := m.record.Peers["n2"], m.record.Peers["n3"]; n2.State != c.want || n3.State != "" {

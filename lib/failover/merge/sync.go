@@ -240,7 +240,6 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 	here := local{w.Store, task.Address}
 	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}, told: map[string]bool{}}
 	m.save = func() error { return rec.save(w.State, task.Address) }
-	var before Stamp
 	if task.Peer != "" {
 		there, err := w.open(ctx, task)
 		if err != nil {
@@ -254,15 +253,15 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		}
 		m.both, m.tree = rec.usedThere(task.Peer, st), rec.Peers[task.Peer].Tree
 		if how == quick { // unless something happened since it was decided on
-			if before, err = here.stamp(ctx); err != nil {
+			if m.before, err = here.stamp(ctx); err != nil {
 				return out, err
 			}
-			how = rec.needs(task, before, st, w.Now(), w.Tidy)
+			how = rec.needs(task, m.before, st, w.Now(), w.Tidy)
 		}
 		m.join = func(ctx context.Context, state string) (string, error) { return there.dsync(ctx, here, state) }
 	}
 	if how == quick {
-		if err = m.quick(ctx, before); errors.Is(err, errAgain) {
+		if err = m.quick(ctx); errors.Is(err, errAgain) {
 			err = nil
 			how = full
 		}
