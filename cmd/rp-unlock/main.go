@@ -20,8 +20,9 @@ what it looked like when it was well, and only then hands each disk its
 passphrase from the sealed store. It runs on an admin's own machine.
 exit codes: 0 done, 2 refused, 4 suspicious, nothing was sent, 75 try again,
 78 configuration; all of them are in rplan(7)`,
-		ArgsUsage: "NODE [WHY]", MinArgs: 1, MaxArgs: 2,
+		ArgsUsage: "NODE [WHY]", MaxArgs: 2,
 		Flags: append(app.StoreFlags(),
+			&cli.BoolFlag{Name: "all", Usage: "all nodes of the store side by side, as after a blackout"},
 			&cli.BoolFlag{Name: "check", Usage: "only look at the node, waiting or running; for cron"},
 			&cli.BoolFlag{Name: "enrol", Usage: "note what the node looks like, while it runs and you trust it"},
 			&cli.BoolFlag{Name: "planned", Usage: "note that the node is going to be off, and WHY"},
@@ -33,7 +34,7 @@ exit codes: 0 done, 2 refused, 4 suspicious, nothing was sent, 75 try again,
 		),
 		Run: func(ctx context.Context, env *app.Env, c *cli.Context) error {
 			return unlock.Run(ctx, env, unlock.Options{
-				Node: c.Args().Get(0), Why: c.Args().Get(1), Config: c.String("config"),
+				All: c.Bool("all"), Node: c.Args().Get(0), Why: c.Args().Get(1), Config: c.String("config"),
 				Store: c.String("store"), As: c.String("as"), Key: c.String("key"), Identities: c.StringSlice("identity"),
 				Check: c.Bool("check"), Enrol: c.Bool("enrol"), Planned: c.Bool("planned"), For: c.Duration("for"),
 				Override: c.String("override"), Yes: c.Bool("yes"), DryRun: c.Bool("dry-run"), JSON: c.Bool("json"),

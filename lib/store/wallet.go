@@ -67,16 +67,17 @@ func (w *Wallet) Openers(recipients []string) ([]*Identity, error) {
 	if len(found) > 0 {
 		return found, nil
 	}
-	return nil, diag.Refused.Errorf("%w: %s", errNoOpener, cmp.Or(strings.Join(names, ", "), "there are none")).
+	return nil, diag.Refused.Errorf("%w: %s", ErrNoOpener, cmp.Or(strings.Join(names, ", "), "there are none")).
 		WithHint("--identity FILE names another; rp-rekey status says who may open which disk")
 }
 
-var errNoOpener = errors.New("none of your identities opens it")
+// ErrNoOpener is in the error of somebody who has no identity that opens what is sealed.
+var ErrNoOpener = errors.New("none of your identities opens it")
 
 // Mine says whether something sealed for these recipients can be opened here.
 func (w *Wallet) Mine(recipients []string) (bool, error) {
 	_, err := w.Openers(recipients)
-	if errors.Is(err, errNoOpener) {
+	if errors.Is(err, ErrNoOpener) {
 		return false, nil
 	}
 	return err == nil, err

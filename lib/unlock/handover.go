@@ -31,6 +31,12 @@ const (
 	LostDuring Outcome = "session lost while sending"     // a part may have arrived: one try may be spent
 	LostAfter  Outcome = "session lost after sending"     // only a look at the booted system tells
 	Slow       Outcome = "no answer in time"              // sent whole; it may open yet
+
+	// Of the running system only.
+	Absent    Outcome = "no LUKS device is there"   // nothing sent
+	Different Outcome = "another LUKS device there" // likewise
+	Refused   Outcome = "could not be opened"       // sent whole, and not for being wrong
+	Unmounted Outcome = "open, but not mounted"     // sent whole, or before
 )
 
 // hand is one conversation with cryptroot-unlock(7) of Debian's cryptsetup-initramfs,

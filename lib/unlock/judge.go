@@ -43,6 +43,7 @@ type Known struct {
 	Unlocked bool          // and it was taken in the initramfs just before the node was unlocked
 	Alive    time.Time     // when anybody of us last saw the node run; zero if nobody did
 	Ticket   string        // why somebody announced that the node would be off, "" if nobody did
+	Self     bool          // its system comes up by itself: there is no initramfs that waits for us
 	MaxOff   time.Duration // how long it may be off unannounced
 	Now      time.Time     // by the admin's clock
 }
@@ -105,16 +106,20 @@ func (j *judge) last() *Reading {
 	return j.k.Baseline
 }
 
-// off is how long the node was off, or may have been. A node that runs was not.
+// off is how long the node was off, or may have been. A node that runs was not, unless
+// it comes up by itself: then it is how long it was off before.
 func (j *judge) off() {
-	if j.r.Where == inSystem {
+	if j.r.Where == inSystem && !j.k.Self {
 		j.add(Fine, "state", "running", "running")
 		return
 	}
 	expected := "at most " + span(j.k.MaxOff)
-	alive := j.k.Alive
-	if j.r.Alive.After(alive) && !j.r.Alive.After(j.k.Now) {
-		alive = j.r.Alive // by its own word
+	alive, itself, until := j.k.Alive, j.r.Alive, j.k.Now
+	if j.k.Self {
+		itself, until = j.r.Before, j.k.Now.Add(-j.r.Up)
+	}
+	if itself.After(alive) && !itself.After(until) {
+		alive = itself // by its own word
 	}
 	if j.k.Ticket != "" {
 		expected = "announced: " + j.k.Ticket
@@ -123,7 +128,7 @@ func (j *judge) off() {
 		j.add(j.announced(), "off for", expected, "not known: nobody saw it run")
 		return
 	}
-	off := j.k.Now.Sub(alive)
+	off := max(until.Sub(alive), 0)
 	w := Fine
 	if off > j.k.MaxOff {
 		w = j.announced()
@@ -251,7 +256,7 @@ func (j *judge) cycles(what string, was, is Drive, since *Reading) {
 		return
 	}
 	most := was.Cycles + 1
-	if j.r.Where == inSystem && since.Where == inSystem {
+	if j.r.Where == inSystem && since.Where == inSystem && !j.k.Self {
 		most = was.Cycles // it has not been off, or somebody unlocked it and that is noted
 	}
 	expected := fmt.Sprintf("%d", was.Cycles)
@@ -293,7 +298,7 @@ func (j *judge) boots() {
 	}
 	// The node counts when its system is up: once more if it was unlocked since.
 	most := was
-	if j.k.Unlocked {
+	if j.k.Unlocked || j.k.Self {
 		most++
 	}
 	expected := fmt.Sprintf("%d", most)

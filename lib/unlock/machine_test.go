@@ -1,6 +1,7 @@
 package unlock
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,7 @@ import (
 // a mapping would be made, which needs a device-mapper: it tests the passphrase and
 // leaves a mark. All else is Debian's.
 func TestMain(m *testing.M) {
-	if os.Args[0] == "/sbin/cryptsetup" {
+	if filepath.Base(os.Args[0]) == "cryptsetup" {
 		os.Exit(asCryptsetup(os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -41,12 +42,17 @@ func asCryptsetup(args []string) int {
 		d, _ := time.ParseDuration(slow)
 		time.Sleep(d)
 	}
-	source, name := args[open+2], args[open+3]
+	source, name := args[len(args)-2], args[len(args)-1]
+	device := "/dev/mapper/" + name
+	if _, err := os.Stat(device); err == nil {
+		fmt.Fprintf(os.Stderr, "Device %s already exists.\n", name)
+		return exitBusy
+	}
 	cmd := exec.Command("/sbin/cryptsetup.real", "open", "--test-passphrase", "--key-file=-", source)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	if err == nil {
-		err = os.WriteFile("/run/opened-"+name, nil, 0o600)
+		err = errors.Join(os.WriteFile("/run/opened-"+name, nil, 0o600), os.MkdirAll("/dev/mapper", 0o755), syscall.Mknod(device, syscall.S_IFBLK|0o600, 7<<8|99))
 	}
 	return exitOf(err)
 }

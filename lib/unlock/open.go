@@ -23,13 +23,13 @@ const (
 	pause     = 2 * time.Second
 )
 
-// open unlocks a node that waits in its initramfs.
+// open unlocks a node: the disks that its initramfs waits for, then those that its running system opens.
 func (c *command) open(ctx context.Context) error {
 	by, err := c.settings.Keyring()
 	if err != nil {
 		return err
 	}
-	disks, err := c.openable()
+	early, late, err := c.openable()
 	if err != nil {
 		return err
 	}
@@ -37,67 +37,109 @@ func (c *command) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := c.probe(ctx, c.node.Initramfs)
-	if err != nil {
-		if c.up(ctx) {
-			c.say("node %s runs: there is nothing to unlock", c.Node)
-			return nil
-		}
+	r, left, err := c.find(ctx, early, late)
+	if r == nil || err != nil {
 		return err
-	}
-	if r.Where != inInitramfs {
-		return diag.Refused.Errorf("what answers at %s says that it is no initramfs but a %s. Nothing was sent", c.node.Initramfs.Address(), r.Where)
 	}
 	verdict, all := Judge(r, k)
 	if err := c.mayOpen(ctx, r, verdict, all); err != nil {
 		return err
 	}
-	if err := c.prompts(r, disks); err != nil {
+	if err := c.prompts(r, early); err != nil {
 		return err
 	}
 	if c.DryRun {
-		c.say("would hand over the passphrases of %s", strings.Join(disks, ", "))
+		c.say("would hand over the passphrases of %s", strings.Join(left, ", "))
 		return nil
 	}
-	held, err := c.decrypt(disks)
+	held, err := c.decrypt(left)
 	if err != nil {
 		return err
 	}
 	defer held.wipe()
-	results, stopped := c.handOver(ctx, disks, held)
-	up := false
-	if stopped == nil {
-		c.say("waiting for the system of node %s", c.Node)
-		up = c.awaited(ctx)
+	var results []Result
+	up := r.Where == inSystem
+	if !up {
+		if results, err = c.handOver(ctx, early, held); err == nil {
+			c.say("waiting for the system of node %s", c.Node)
+			up = c.awaited(ctx)
+		}
 	}
-	return c.conclude(ctx, by, r, verdict, results, up, stopped)
+	if err == nil && up && len(late) > 0 {
+		var more []Result
+		more, err = c.openLate(ctx, late, held)
+		results = append(results, more...)
+	}
+	return c.conclude(ctx, by, r, verdict, all, results, up, err)
 }
 
-// openable are the disks to open, by name, each of which this admin can open: that is known
-// before the network is touched.
-func (c *command) openable() ([]string, error) {
+// openable are the disks to open, those that the initramfs waits for and those that the running
+// system opens, each of which this admin can open: that is known before the network is touched.
+func (c *command) openable() (early []string, late []*store.Disk, err error) {
 	if boot := c.node.Initramfs; boot != nil && boot.Unlock != store.Cryptroot {
-		return nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, boot.Unlock).WithHint("it knows %q", store.Cryptroot)
+		return nil, nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, boot.Unlock).WithHint("it knows %q", store.Cryptroot)
 	}
-	var names []string // none without an initramfs, see rplan-store(5)
 	for i := range c.node.Disks {
 		d := &c.node.Disks[i]
-		if d.Late() {
-			continue
-		}
 		file, to := c.store.Sealed(c.Node, d.Name)
 		if file == nil {
-			return nil, diag.Refused.Errorf("the store has no passphrase of disk %q of node %q", d.Name, c.Node).WithHint("rp-rekey seal %s %s", c.Node, d.Name)
+			return nil, nil, diag.Refused.Errorf("the store has no passphrase of disk %q of node %q", d.Name, c.Node).WithHint("rp-rekey seal %s %s", c.Node, d.Name)
 		}
 		if _, err := c.wallet.Openers(to); err != nil {
-			return nil, fmt.Errorf("disk %q of node %q: %w", d.Name, c.Node, err)
+			return nil, nil, fmt.Errorf("disk %q of node %q: %w", d.Name, c.Node, err)
 		}
-		names = append(names, d.Name)
+		if d.Late() {
+			late = append(late, d)
+		} else { // none without an initramfs, see rplan-store(5)
+			early = append(early, d.Name)
+		}
 	}
-	if len(names) == 0 {
-		return nil, diag.Usage.Errorf("node %q has no disk that is opened before its system runs", c.Node)
+	if len(early)+len(late) == 0 {
+		return nil, nil, diag.Usage.Errorf("node %q has no disks in the store", c.Node).WithHint("they are listed in nodes/%s.toml, see rplan-store(5)", c.Node)
 	}
-	return names, nil
+	return early, late, nil
+}
+
+// find asks the node what it looks like, in the system in which it is, and says which disks
+// are left to open there and later. The reading is nil if there are none.
+func (c *command) find(ctx context.Context, early []string, late []*store.Disk) (r *Reading, left []string, err error) {
+	if len(early) > 0 {
+		r, err = c.probe(ctx, c.node.Initramfs)
+		switch {
+		case err == nil && r.Where != inInitramfs:
+			return nil, nil, diag.Refused.Errorf("what answers at %s says that it is no initramfs but a %s. Nothing was sent", c.node.Initramfs.Address(), r.Where)
+		case err == nil:
+			return r, append(slices.Clone(early), names(late)...), nil
+		case !c.up(ctx):
+			return nil, nil, err
+		}
+	}
+	if len(late) > 0 {
+		states, err := c.states(ctx, late)
+		if err != nil {
+			return nil, nil, err
+		}
+		left = filter(names(late), func(name string) bool { return states[name] != ready })
+	}
+	if len(left) == 0 {
+		c.say("node %s runs: there is nothing to unlock", c.Node)
+		return nil, nil, nil
+	}
+	if r, err = c.probe(ctx, &c.node.System); err == nil && r.Where != inSystem {
+		err = diag.Refused.Errorf("what answers at %s says that it is no running system but an %s. Nothing was sent", c.node.System.Address(), r.Where)
+	}
+	return r, left, err
+}
+
+func names(disks []*store.Disk) (all []string) {
+	for _, d := range disks {
+		all = append(all, d.Name)
+	}
+	return all
+}
+
+func filter(all []string, wanted func(string) bool) []string {
+	return slices.DeleteFunc(all, func(s string) bool { return !wanted(s) })
 }
 
 // mayOpen says whether to go on, after what was seen.
@@ -116,7 +158,13 @@ func (c *command) mayOpen(ctx context.Context, r *Reading, verdict Verdict, all 
 	if c.Yes {
 		return nil
 	}
-	sure, err := c.env.Confirm(ctx, fmt.Sprintf("unlock it? type %q: ", c.Node), c.Node)
+	env := c.env
+	if c.shared != nil {
+		c.shared.turn.Lock()
+		defer c.shared.turn.Unlock()
+		env = c.shared.env
+	}
+	sure, err := env.Confirm(ctx, fmt.Sprintf("unlock node %s? type %[1]q: ", c.Node), c.Node)
 	if err == nil && !sure {
 		err = diag.Refused.Errorf("nothing was sent")
 	}
@@ -226,6 +274,11 @@ func (c *command) failed(disk string, out Outcome, said string) error {
 	case Unknown:
 		return diag.Refused.Errorf("node %q asks for the passphrase of %.64q, which is not one of its disks that are locked. None was sent, and a try may be spent", c.Node, disk).
 			WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab; if it is that of another node's disk, something is wrong", c.Node)
+	case Absent, Different:
+		return diag.Failed.Errorf("node %q, disk %q: %s: %s", c.Node, disk, c.node.Disk(disk).Device, out).
+			WithHint("device and uuid in nodes/%s.toml of the store; nothing was sent", c.Node)
+	case Unmounted, Refused:
+		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("look at the node; the same command goes on from there")
 	case LostDuring, LostAfter, Slow:
 		return diag.TryAgain.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("a try may be spent; the next run says how many are left")
 	}
@@ -261,7 +314,7 @@ func (c *command) awaited(ctx context.Context) bool {
 }
 
 // conclude notes in the journal what was done, and says how it ended.
-func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, verdict Verdict, results []Result, up bool, stopped error) error {
+func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, verdict Verdict, all []Observation, results []Result, up bool, stopped error) error {
 	e := store.Entry{What: store.Unlocked, Node: c.Node, Verdict: string(verdict), Rotate: verdict == Suspicious, Result: resultOf(results, up)}
 	if verdict == Suspicious {
 		e.Why = c.Override
@@ -272,12 +325,13 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 			return err
 		}
 		e.Seen = seen
-		if err := c.store.Note(ctx, by, e); err != nil {
+		if err := c.note(ctx, by, e); err != nil {
 			c.say("the journal has no word of this: %v", err)
 		}
 	}
+	c.result = Report{Node: c.Node, Where: r.Where, Verdict: verdict, Observations: all, Disks: results}
 	if c.JSON {
-		if err := c.env.PrintJSON(Report{c.Node, r.Where, verdict, []Observation{}, results}); err != nil {
+		if err := c.env.PrintJSON(c.result); err != nil {
 			return err
 		}
 	}
@@ -295,14 +349,27 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 	return nil
 }
 
+// runs is what begins the result of a node that was seen to run with disks that are not open.
+const runs = "it runs; "
+
 // resultOf is one line for the journal.
 func resultOf(results []Result, up bool) string {
-	if up {
-		return string(Opened)
-	}
 	var all []string
+	well := true
 	for _, r := range results {
+		well = well && (r.Outcome == Opened || up && r.Outcome == LostAfter || up && r.Outcome == Slow)
 		all = append(all, r.Disk+": "+string(r.Outcome))
 	}
+	switch {
+	case up && well:
+		return string(Opened)
+	case up:
+		return runs + strings.Join(all, ", ")
+	}
 	return strings.Join(all, ", ")
+}
+
+// seenRunning says whether an entry's result says that somebody saw the node run.
+func seenRunning(result string) bool {
+	return result == string(Opened) || strings.HasPrefix(result, runs)
 }

@@ -4,6 +4,7 @@
 package unlock
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 // Options are what the command line says.
 type Options struct {
 	Node       string
+	All        bool   // instead of Node: all of the store
 	Why        string // of Planned
 	Config     string
 	Store      string
@@ -54,6 +56,8 @@ type command struct {
 	wallet   *store.Wallet
 	store    *store.Store
 	node     *store.Node
+	result   Report
+	shared   *together // with the runs for other nodes; nil for one alone
 }
 
 // complete refuses what no call can mean.
@@ -65,6 +69,12 @@ func (o *Options) complete() error {
 		}
 	}
 	switch {
+	case o.All && (o.Node != "" || o.Why != ""):
+		return diag.Usage.Errorf("--all is for all nodes, and %.80q names one", cmp.Or(o.Node, o.Why))
+	case o.All && (o.Enrol || o.Planned || o.Override != ""):
+		return diag.Usage.Errorf("--enrol, --planned and --override are for one node at a time, and not for --all")
+	case !o.All && o.Node == "":
+		return diag.Usage.Errorf("no node is named").WithHint("rp-unlock NODE, or rp-unlock --all; rp-rekey status lists them")
 	case ways > 1:
 		return diag.Usage.Errorf("--check, --enrol, --planned and --override are different things: one at a time")
 	case o.Planned && strings.TrimSpace(o.Why) == "":
@@ -103,15 +113,23 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 	for _, news := range c.store.News {
 		c.say("%s", news)
 	}
+	if o.All {
+		return c.many(ctx)
+	}
 	if c.node = c.store.Nodes[o.Node]; c.node == nil {
 		return diag.Usage.Errorf("there is no node %.80q in the store", o.Node).WithHint("rp-rekey status lists them")
 	}
+	return c.one(ctx)
+}
+
+// one does what the options say to one node.
+func (c *command) one(ctx context.Context) error {
 	switch {
-	case o.Planned:
+	case c.Planned:
 		return c.announce(ctx)
-	case o.Enrol:
+	case c.Enrol:
 		return c.enrol(ctx)
-	case o.Check:
+	case c.Check:
 		return c.check(ctx)
 	}
 	return c.open(ctx)
@@ -127,12 +145,21 @@ func (c *command) announce(ctx context.Context) error {
 	}
 	until := c.env.Now().Add(c.For)
 	if !c.DryRun {
-		if err := c.store.Note(ctx, by, store.Entry{What: store.Planned, Node: c.Node, Why: c.Why, Until: until}); err != nil {
+		if err := c.note(ctx, by, store.Entry{What: store.Planned, Node: c.Node, Why: c.Why, Until: until}); err != nil {
 			return err
 		}
 	}
 	c.say("node %s may be off until %s: %s", c.Node, until.Local().Format("2 January 15:04"), c.Why)
 	return nil
+}
+
+// note adds an entry to the journal. ssh-keygen may ask for a passphrase.
+func (c *command) note(ctx context.Context, by *store.Keyring, e store.Entry) error {
+	if c.shared != nil {
+		c.shared.turn.Lock()
+		defer c.shared.turn.Unlock()
+	}
+	return c.store.Note(ctx, by, e)
 }
 
 // baseline is what the node looked like when it was enrolled.
@@ -213,6 +240,9 @@ func (c *command) via(t *store.Target, key string) ([]string, func(), error) {
 	if key != "" {
 		p.Options = []string{"IdentitiesOnly=yes", "IdentityAgent=none", "IdentityFile=" + key}
 	}
+	if c.shared != nil {
+		p.Options = append(p.Options, "BatchMode=yes") // several that ask at a time would mix their questions
+	}
 	return p.Via()
 }
 
@@ -232,7 +262,7 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Known{Baseline: base, Alive: base.Clock, MaxOff: c.node.MaxOff(), Now: c.env.Now()}
+	k := &Known{Baseline: base, Alive: base.Clock, MaxOff: c.node.MaxOff(), Self: c.node.Initramfs == nil, Now: c.env.Now()}
 	entries, wrong, err := c.store.Journal(ctx, c.Node)
 	if err != nil {
 		return nil, err
@@ -253,9 +283,9 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 		case store.Unlocked:
 			last := &Reading{}
 			if json.Unmarshal(e.Seen, last) == nil {
-				k.Last, k.Unlocked = last, mayHaveBooted(e.Result)
+				k.Last, k.Unlocked = last, last.Where == inInitramfs && mayHaveBooted(e.Result)
 			}
-			if e.Result == string(Opened) { // else nobody has seen it run
+			if seenRunning(e.Result) {
 				k.Ticket = "" // an announcement is for one time
 				if e.Date.After(k.Alive) {
 					k.Alive = e.Date
@@ -268,8 +298,8 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 
 // mayHaveBooted says whether a node can have come up after what an entry says came of its disks.
 func mayHaveBooted(result string) bool {
-	for _, sent := range []Outcome{Opened, LostAfter, Slow} {
-		if strings.Contains(result, string(sent)) {
+	for _, sent := range []string{string(Opened), runs, string(LostAfter), string(Slow)} {
+		if strings.Contains(result, sent) {
 			return true
 		}
 	}
@@ -302,6 +332,7 @@ type Report struct {
 	Verdict      Verdict       `json:"verdict"`
 	Observations []Observation `json:"observations"`
 	Disks        []Result      `json:"disks,omitempty"`
+	Error        string        `json:"error,omitempty"` // of one node of several
 }
 
 // Result is what became of one disk.
@@ -312,9 +343,10 @@ type Result struct {
 
 // report prints the table, and is an error for a node that is suspicious.
 func (c *command) report(r *Reading, verdict Verdict, all []Observation) error {
+	c.result = Report{Node: c.Node, Where: r.Where, Verdict: verdict, Observations: all}
 	switch {
 	case c.JSON:
-		if err := c.env.PrintJSON(Report{c.Node, r.Where, verdict, all, nil}); err != nil {
+		if err := c.env.PrintJSON(c.result); err != nil {
 			return err
 		}
 	case verdict != Clean || c.env.Terminal: // cron mails what is printed

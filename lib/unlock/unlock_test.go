@@ -47,20 +47,46 @@ func newDesk(t *testing.T, disks ...string) *desk {
 
 	s := d.store(disks)
 	for _, name := range disks {
-		p := crypt.Secret(d, "secret of "+name)
-		to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
-		sealed, err := store.Seal(p, []string{to}, nil)
-		d.ok(err)
-		s, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.SealedChange("sealed "+name, "n1", name, sealed, []string{to}))
-		d.ok(err)
+		s = d.seal(s, "n1", name, "secret of "+name)
 	}
+	d.furnish(disks)
+	return d
+}
+
+// furnish puts into the node what its sshd and its probe need.
+func (d *desk) furnish(disks []string) {
+	d.Helper()
 	d.put("etc/passwd", "root:x:0:0::/root:/bin/sh\n")
 	d.put("etc/rplan-probe.conf", "DEVICES='/disk-"+strings.Join(disks, " /disk-")+"'\n")
 	d.put("boot/rplan-alive", fmt.Sprint(time.Now().Unix()))
 	d.ok(os.Chmod(filepath.Join(d.root, "root"), 0o700))
 	keys := d.read("admin.pub") + `command="/usr/lib/rplan/rplan-probe" ` + d.read("probe.pub")
 	d.ok(os.WriteFile(filepath.Join(d.root, "root/.ssh/authorized_keys"), []byte(keys), 0o600))
-	return d
+}
+
+func (d *desk) by() *store.Keyring { return &store.Keyring{Admin: "ada", File: d.path("admin")} }
+
+// seal puts the passphrase of a disk into the store.
+func (d *desk) seal(s *store.Store, node, disk, passphrase string) *store.Store {
+	d.Helper()
+	to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
+	sealed, err := store.Seal(crypt.Secret(d, passphrase), []string{to}, nil)
+	d.ok(err)
+	s, err = s.Commit(context.Background(), d.by(), store.SealedChange("sealed "+disk, node, disk, sealed, []string{to}))
+	d.ok(err)
+	return s
+}
+
+// add puts a node, or another text for one, into the store.
+func (d *desk) add(node, text string) *store.Store {
+	d.Helper()
+	s, err := d.place().Open(context.Background())
+	d.ok(err)
+	change, _, err := s.NodeChange(node, []byte(text))
+	d.ok(err)
+	s, err = s.Commit(context.Background(), d.by(), change)
+	d.ok(err)
+	return s
 }
 
 // agent starts an SSH agent with a key, as the admin's session has one.
@@ -117,20 +143,25 @@ func (d *desk) place() *store.Place {
 // store makes the store with the node.
 func (d *desk) store(disks []string) *store.Store {
 	d.Helper()
-	by := &store.Keyring{Admin: "ada", File: d.path("admin")}
 	to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
-	s, err := d.place().Init(context.Background(), by, &store.Admin{Name: "ada", Recipients: []string{to}, Signer: strings.TrimSpace(d.read("admin.pub"))}, strings.Repeat("ab", 16))
+	s, err := d.place().Init(context.Background(), d.by(), &store.Admin{Name: "ada", Recipients: []string{to}, Signer: strings.TrimSpace(d.read("admin.pub"))}, strings.Repeat("ab", 16))
 	d.ok(err)
+	change, _, err := s.NodeChange("n1", []byte(d.describe(disks...)))
+	d.ok(err)
+	s, err = s.Commit(context.Background(), d.by(), change)
+	d.ok(err)
+	return s
+}
+
+// describe is the node's file in the store.
+func (d *desk) describe(disks ...string) string {
+	d.Helper()
 	text := fmt.Sprintf("[initramfs]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n[system]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n",
 		d.boot, strings.TrimSpace(d.read("boot.pub")), d.sys, strings.TrimSpace(d.read("sys.pub")))
 	for _, name := range disks {
 		text += fmt.Sprintf("[[disk]]\nname = %q\nadmins = [\"ada\"]\n", name)
 	}
-	change, _, err := s.NodeChange("n1", []byte(text))
-	d.ok(err)
-	s, err = s.Commit(context.Background(), by, change)
-	d.ok(err)
-	return s
+	return text
 }
 
 // listens starts dropbear in the node, with a host key, on a port.
@@ -179,7 +210,10 @@ func (d *desk) do(o Options) error {
 	d.Helper()
 	d.out.Reset()
 	d.errs.Reset()
-	o.Config, o.Node = d.path("rplan.toml"), "n1"
+	o.Config = d.path("rplan.toml")
+	if !o.All {
+		o.Node = "n1"
+	}
 	d.env.Stdout, d.env.Stderr, d.env.Now = &d.out, &d.errs, d.now
 	return Run(context.Background(), &d.env, o)
 }
@@ -199,7 +233,9 @@ func (d *desk) refused(err error, kind diag.Kind, words ...string) {
 
 // enrolled notes what the node looks like, as if its system ran: what a probe there says
 // differs in one line only.
-func (d *desk) enrolled() {
+func (d *desk) enrolled() { d.enrolledAs("n1") }
+
+func (d *desk) enrolledAs(node string) {
 	d.Helper()
 	argv := d.inside("/bin/sh", "/usr/lib/rplan/rplan-probe")
 	out, err := exec.Command(argv[0], argv[1:]...).Output()
@@ -211,7 +247,7 @@ func (d *desk) enrolled() {
 	d.ok(err)
 	s, err := d.place().Open(context.Background())
 	d.ok(err)
-	_, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.BaselineChange("n1", text))
+	_, err = s.Commit(context.Background(), d.by(), store.BaselineChange(node, text))
 	d.ok(err)
 }
 
@@ -322,14 +358,9 @@ func TestWrongPassphrase(t *testing.T) {
 	d := newDesk(t, "root")
 	d.listens("boot", d.boot)
 	d.enrolled()
-	p := crypt.Secret(d, "another one")
 	s, err := d.place().Open(context.Background())
 	d.ok(err)
-	_, to := s.Sealed("n1", "root")
-	sealed, err := store.Seal(p, to, nil)
-	d.ok(err)
-	_, err = s.Commit(context.Background(), &store.Keyring{Admin: "ada", File: d.path("admin")}, store.SealedChange("wrong", "n1", "root", sealed, to))
-	d.ok(err)
+	d.seal(s, "n1", "root", "another one")
 	put(t, filepath.Join(d.root, "boot/rplan-alive"), "1")
 	d.now = func() time.Time { return time.Now().Add(8 * time.Minute) }
 	d.ok(d.do(Options{Planned: true, Why: "new memory", For: time.Hour}))
