@@ -22,7 +22,7 @@ _rp_unlock() {
 	--as | --for | --override) return ;; # only the admin knows
 	esac
 	[[ $cur == -* ]] || return # a node, and why
-	mapfile -t COMPREPLY < <(compgen -W '--check --enrol --planned --for --override --yes --dry-run --json
+	mapfile -t COMPREPLY < <(compgen -W '--all --check --enrol --planned --for --override --yes --dry-run --json
 		--config --store --as --key --identity --version --help -y -c -i -h' -- "$cur")
 }
 

@@ -6,6 +6,7 @@ complete -c rp-unlock -l store -x -a '(__fish_complete_directories)' -d 'The sto
 complete -c rp-unlock -l as -x -d 'Be an admin'
 complete -c rp-unlock -l key -r -F -d 'Sign the journal with an SSH key'
 complete -c rp-unlock -s i -l identity -r -F -d 'Open passphrases with an identity'
+complete -c rp-unlock -l all -d 'All nodes of the store'
 complete -c rp-unlock -l check -d 'Only look at the node'
 complete -c rp-unlock -l enrol -d 'Note what the node looks like, while it runs'
 complete -c rp-unlock -l planned -d 'Note that the node is going to be off, and why'
