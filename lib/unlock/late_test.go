@@ -184,3 +184,21 @@ func TestParseStates(t *testing.T) {
 		}
 	}
 }
+
+// TestEnrol: what is different from the last time is shown, and has to be said to be well.
+func TestEnrol(t *testing.T) {
+	d := newDesk(t, "root")
+	d.refused(d.do(Options{Enrol: true}), diag.TryAgain, "Connection refused")
+	d.runs()
+	for range 2 {
+		d.ok(d.do(Options{Enrol: true}))
+		if strings.Contains(d.out.String(), "since it was enrolled") {
+			t.Error(d.out.String())
+		}
+	}
+	d.put("boot/vmlinuz-6.1", "another kernel")
+	d.refused(d.do(Options{Enrol: true}), diag.Usage, "no terminal", "since it was enrolled on", "/boot/vmlinuz-6.1")
+	d.refused(d.do(Options{Check: true}), diag.Suspicious, "/boot/vmlinuz-6.1")
+	d.ok(d.do(Options{Enrol: true, Yes: true}))
+	d.ok(d.do(Options{Check: true}))
+}

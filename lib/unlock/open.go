@@ -158,17 +158,7 @@ func (c *command) mayOpen(ctx context.Context, r *Reading, verdict Verdict, all 
 	if c.Yes {
 		return nil
 	}
-	env := c.env
-	if c.shared != nil {
-		c.shared.turn.Lock()
-		defer c.shared.turn.Unlock()
-		env = c.shared.env
-	}
-	sure, err := env.Confirm(ctx, fmt.Sprintf("unlock node %s? type %[1]q: ", c.Node), c.Node)
-	if err == nil && !sure {
-		err = diag.Refused.Errorf("nothing was sent")
-	}
-	return err
+	return c.sure(ctx, "unlock node %s?")
 }
 
 // prompts refuses what a passphrase must not be spent on, by the node's word.

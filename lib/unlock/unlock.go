@@ -8,10 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"rplan/lib/app"
@@ -162,51 +159,6 @@ func (c *command) note(ctx context.Context, by *store.Keyring, e store.Entry) er
 	return c.store.Note(ctx, by, e)
 }
 
-// baseline is what the node looked like when it was enrolled.
-func (c *command) baseline() (*Reading, error) {
-	text := c.store.Baseline(c.Node)
-	if text == nil {
-		return nil, diag.Refused.Errorf("node %q was never enrolled: nobody knows what it looks like when it is well", c.Node).
-			WithHint("while it runs and you trust it: rp-unlock --enrol %s", c.Node)
-	}
-	r := &Reading{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, diag.BadData.Errorf("the baseline of node %q: %w", c.Node, err)
-	}
-	return r, nil
-}
-
-// enrol asks the running node what it looks like, and puts that into the store.
-func (c *command) enrol(ctx context.Context) error {
-	by, err := c.settings.Keyring()
-	if err != nil {
-		return err
-	}
-	r, err := c.probe(ctx, &c.node.System)
-	if err != nil {
-		return err
-	}
-	switch {
-	case r.Where != inSystem:
-		return diag.Refused.Errorf("node %q is in its %s: only a node that runs, and that you trust, is enrolled", c.Node, r.Where)
-	case r.Clock.Sub(c.env.Now()).Abs() > maxClock:
-		return diag.Refused.Errorf("the clock of node %q is wrong by %s: set it right first", c.Node, span(r.Clock.Sub(c.env.Now()).Abs()))
-	case len(r.Headers) == 0 || len(r.Files) == 0:
-		return diag.Refused.Errorf("the probe of node %q sees %d LUKS headers and %d files of /boot", c.Node, len(r.Headers), len(r.Files)).
-			WithHint("contrib/initramfs has to be installed there, with /etc/rplan-probe.conf")
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(c.env.Stdout, "node %s: %d files of /boot, %d LUKS headers, %d drives\n", c.Node, len(r.Files), len(r.Headers), len(r.Drives))
-	if c.DryRun {
-		return nil
-	}
-	_, err = c.store.Commit(ctx, by, store.BaselineChange(c.Node, append(text, '\n')))
-	return err
-}
-
 const (
 	probing      = 2 * time.Minute
 	probeCommand = "/usr/lib/rplan/rplan-probe" // where a key has no forced command
@@ -236,13 +188,8 @@ func (c *command) probe(ctx context.Context, t *store.Target) (*Reading, error) 
 
 // via reaches one of the node's two systems, with the admin's own ssh.
 func (c *command) via(t *store.Target, key string) ([]string, func(), error) {
-	p := ssh.Personal{Host: t.Host, Port: t.SSHPort(), User: t.Login(), HostKeys: t.HostKeys}
-	if key != "" {
-		p.Options = []string{"IdentitiesOnly=yes", "IdentityAgent=none", "IdentityFile=" + key}
-	}
-	if c.shared != nil {
-		p.Options = append(p.Options, "BatchMode=yes") // several that ask at a time would mix their questions
-	}
+	p := ssh.Personal{Host: t.Host, Port: t.SSHPort(), User: t.Login(), HostKeys: t.HostKeys, Only: key}
+	p.Batch = c.shared != nil // several that ask at a time would mix their questions
 	return p.Via()
 }
 
@@ -324,50 +271,3 @@ func (c *command) check(ctx context.Context) error {
 	verdict, all := Judge(r, k)
 	return c.report(r, verdict, all)
 }
-
-// Report is what is printed for machines.
-type Report struct {
-	Node         string        `json:"node"`
-	Where        string        `json:"where"`
-	Verdict      Verdict       `json:"verdict"`
-	Observations []Observation `json:"observations"`
-	Disks        []Result      `json:"disks,omitempty"`
-	Error        string        `json:"error,omitempty"` // of one node of several
-}
-
-// Result is what became of one disk.
-type Result struct {
-	Disk    string  `json:"disk"`
-	Outcome Outcome `json:"outcome"`
-}
-
-// report prints the table, and is an error for a node that is suspicious.
-func (c *command) report(r *Reading, verdict Verdict, all []Observation) error {
-	c.result = Report{Node: c.Node, Where: r.Where, Verdict: verdict, Observations: all}
-	switch {
-	case c.JSON:
-		if err := c.env.PrintJSON(c.result); err != nil {
-			return err
-		}
-	case verdict != Clean || c.env.Terminal: // cron mails what is printed
-		c.table(c.env.Stdout, r, verdict, all)
-	}
-	if verdict == Suspicious {
-		return diag.Suspicious.Errorf("node %q is suspicious. No passphrase was sent", c.Node).
-			WithHint("find out what the grave lines mean before anything else; --override WHY unlocks it all the same, and notes that its passphrases have to be replaced")
-	}
-	return nil
-}
-
-func (c *command) table(to io.Writer, r *Reading, verdict Verdict, all []Observation) {
-	fmt.Fprintf(to, "node %s, in its %s: %s\n", c.Node, r.Where, strings.ToUpper(string(verdict)))
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(a, b Observation) int { return rank(b.Weight) - rank(a.Weight) })
-	for _, o := range sorted {
-		fmt.Fprintf(w, "%s\t%s\t%s\texpected: %s\n", o.Weight, o.What, o.Seen, o.Expected)
-	}
-	_ = w.Flush()
-}
-
-func rank(w Weight) int { return slices.Index([]Weight{Fine, Announced, Grave}, w) }
