@@ -146,11 +146,12 @@ func (t *timed) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// does is failover that must succeed.
+// does is failover that must succeed. On a machine that has too much to do, a mailbox of users
+// who never rest may be left to cron: whether that has it in the end the judge says.
 func (w *world) does(on *lab.Node, args ...string) string {
 	w.Helper()
 	out, code := w.failover(on, args...)
-	if code != 0 {
+	if left := code == 3 && strings.Contains(out, "not merged yet") && strings.Contains(out, "is being merged already"); code != 0 && !left {
 		w.Fatalf("rp-failover %s on %s ended with %d", strings.Join(args, " "), on.Name, code)
 	}
 	return out
