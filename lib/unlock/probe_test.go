@@ -209,3 +209,41 @@ cmp /etc/rplan-probe.conf "$1/initrd/etc/rplan-probe.conf"`, "sh", dir, probe, h
 		}
 	}
 }
+
+// TestAlive: what cron is to run leaves what the probe reads.
+func TestAlive(t *testing.T) {
+	root := initramfs(t)
+	for _, name := range []string{"rplan-boots", "rplan-alive"} {
+		if err := os.Remove(filepath.Join(root, "boot", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table, err := os.ReadFile("../../contrib/cron/rplan-alive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(when string) {
+		t.Helper()
+		for line := range strings.Lines(string(table)) {
+			if command, ok := strings.CutPrefix(line, when+" root "); ok {
+				command = strings.ReplaceAll(strings.ReplaceAll(command, `\%`, "%"), "/boot", filepath.Join(root, "boot"))
+				if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil || len(out) > 0 {
+					t.Fatalf("%s: %v: %s", command, err, out)
+				}
+				return
+			}
+		}
+		t.Fatalf("there is nothing for %s", when)
+	}
+	run("@reboot")
+	run("* * * * *")
+	first := probe(t, root)
+	if first.Boots != 1 || time.Since(first.Alive).Abs() > time.Minute || !first.Before.IsZero() {
+		t.Errorf("%+v", first)
+	}
+	run("@reboot")
+	run("* * * * *")
+	if r := probe(t, root); r.Boots != 2 || !r.Before.Equal(first.Alive) || r.Up <= 0 || len(r.Files) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
