@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -80,28 +81,52 @@ func parseIdentities(path string, text []byte, ask Asker, ui *plugin.ClientUI) (
 }
 
 // openFile decrypts a file of identities that has a passphrase.
-func openFile(path string, text []byte, ask Asker) ([]byte, error) {
-	password, err := ask(fmt.Sprintf("passphrase of the identity %q: ", path))
-	if err != nil {
-		return nil, err
+func openFile(path string, text []byte, ask Asker) (inner []byte, err error) {
+	_, err = askFor(ask, fmt.Sprintf("passphrase of the identity %q: ", path), func(password []byte) (bool, error) {
+		defer clear(password)
+		identity, err := age.NewScryptIdentity(string(password))
+		if err != nil { // an empty one
+			return true, nil
+		}
+		var sealed io.Reader = bytes.NewReader(text)
+		if !bytes.HasPrefix(text, []byte(sealedHead)) {
+			sealed = armor.NewReader(sealed)
+		}
+		r, err := age.Decrypt(sealed, identity)
+		if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
+			return true, nil
+		}
+		if err == nil {
+			inner, err = io.ReadAll(io.LimitReader(r, maxFile))
+		}
+		return false, err
+	})
+	return inner, err
+}
+
+// tries is how often a passphrase may be mistyped. The prompts differ, as each of them is answered once, see Wallet.
+const tries = 3
+
+// askFor asks until the passphrase is the right one.
+func askFor(ask Asker, prompt string, use func([]byte) (wrong bool, err error)) ([]byte, error) {
+	for try := range tries {
+		again := ""
+		if try > 0 {
+			again = fmt.Sprintf("that is not it. Try %d of %d, ", try+1, tries)
+		}
+		password, err := ask(again + prompt)
+		if err != nil {
+			return nil, err
+		}
+		wrong, err := use(password)
+		if err != nil {
+			return nil, err
+		}
+		if !wrong {
+			return password, nil
+		}
 	}
-	defer clear(password)
-	identity, err := age.NewScryptIdentity(string(password))
-	if err != nil {
-		return nil, err
-	}
-	var sealed io.Reader = bytes.NewReader(text)
-	if !bytes.HasPrefix(text, []byte(sealedHead)) {
-		sealed = armor.NewReader(sealed)
-	}
-	r, err := age.Decrypt(sealed, identity)
-	if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
-		return nil, errors.New("that is not its passphrase")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(r, maxFile))
+	return nil, errors.New("that is not its passphrase")
 }
 
 // ageIdentities reads lines. A comment "recipient: ..." or "public key: ...", as age-keygen(1)
@@ -187,8 +212,12 @@ func sshIdentity(path string, text []byte, ask Asker) ([]*Identity, error) {
 			return nil, fmt.Errorf("%s.pub: %w", path, err)
 		}
 	}
-	locked, err := agessh.NewEncryptedSSHIdentity(public, bytes.Clone(text), func() ([]byte, error) {
-		return ask(fmt.Sprintf("passphrase of the SSH key %q: ", path))
+	text = bytes.Clone(text)
+	locked, err := agessh.NewEncryptedSSHIdentity(public, text, func() ([]byte, error) {
+		return askFor(ask, fmt.Sprintf("passphrase of the SSH key %q: ", path), func(password []byte) (bool, error) {
+			_, err := ssh.ParseRawPrivateKeyWithPassphrase(text, password)
+			return errors.Is(err, x509.IncorrectPasswordError), nil // what else is wrong is said when it is used
+		})
 	})
 	if err != nil {
 		return nil, err

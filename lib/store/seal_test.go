@@ -127,8 +127,22 @@ func TestIdentities(t *testing.T) {
 			if err == nil {
 				_, err = Unseal(sealed, ids(all[0]))
 			}
-			if err == nil {
-				t.Errorf("%s is opened with a wrong passphrase", kind)
+			if err == nil || !strings.Contains(err.Error(), "that is not its passphrase") {
+				t.Errorf("%s, with a wrong passphrase: %v", kind, err)
+			}
+			// Mistyped once: it is asked for again, and then no more.
+			asked := 0
+			wallet := &Wallet{Files: []string{k[0]}, UI: ui, Say: t.Logf, Ask: func(prompt string) ([]byte, error) {
+				asked++
+				return []byte(map[bool]string{true: "open sesame", false: "opne sesame"}[strings.Contains(prompt, "Try 2 of 3")]), nil
+			}}
+			for range 2 {
+				if p, err := wallet.Open(sealed, []string{to}); err != nil || string(p.Bytes()) != "secret of "+kind {
+					t.Errorf("%s, mistyped once: %v", kind, err)
+				}
+			}
+			if asked != 2 {
+				t.Errorf("%s, mistyped once: asked %d times", kind, asked)
 			}
 		}
 	}

@@ -116,7 +116,7 @@ func (j *judge) off() {
 	expected := "at most " + span(j.k.MaxOff)
 	alive, itself, until := j.k.Alive, j.r.Alive, j.k.Now
 	if j.k.Self {
-		itself, until = j.r.Before, j.k.Now.Add(-j.r.Up)
+		itself, until = j.r.Before, j.k.Now.Add(-time.Duration(j.r.Up)*time.Second)
 	}
 	if itself.After(alive) && !itself.After(until) {
 		alive = itself // by its own word

@@ -18,7 +18,7 @@ type Reading struct {
 	Where    string            `json:"where"`              // inInitramfs or inSystem
 	Alive    time.Time         `json:"alive,omitzero"`     // when its system last noted that it runs
 	Before   time.Time         `json:"before,omitzero"`    // when it last noted that before it was started
-	Up       time.Duration     `json:"up,omitempty"`       // since its kernel was started
+	Up       int               `json:"up,omitempty"`       // seconds since its kernel was started
 	Boots    int               `json:"boots"`              // how often its system came up, -1 if nobody counts
 	Cmdline  string            `json:"cmdline"`            // of the kernel
 	Files    map[string]string `json:"files"`              // SHA-256 in hexadecimal of what is in /boot, by path below it
@@ -155,9 +155,7 @@ func (p *parser) single(key, value string) (err error) {
 	case "before":
 		p.r.Before, err = unix(value)
 	case "up":
-		var seconds int
-		seconds, err = count(value)
-		p.r.Up = time.Duration(seconds) * time.Second
+		p.r.Up, err = count(value)
 	case "boots":
 		p.r.Boots, err = count(value)
 	case "cmdline":
