@@ -202,3 +202,19 @@ func TestEnrol(t *testing.T) {
 	d.ok(d.do(Options{Enrol: true, Yes: true}))
 	d.ok(d.do(Options{Check: true}))
 }
+
+func FuzzStates(f *testing.F) {
+	f.Add([]byte("b locked\na ready\n"))
+	f.Add([]byte("a locked\nb locked\nc locked\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		disks := []*store.Disk{{Name: "a"}, {Name: "b"}}
+		got, err := parseStates(text, disks)
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("%q steers a terminal", err)
+			}
+		} else if len(got) != 2 || got["a"] == "" || got["b"] == "" {
+			t.Errorf("%v", got)
+		}
+	})
+}
