@@ -173,7 +173,7 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 		if err != nil {
 			return results, err
 		}
-		h := &hand{argv: append(via, "cryptroot-unlock"), prompt: forPrompt, answer: forAnswer, open: func(disk string) *secret.Secret {
+		h := &hand{argv: append(via, "cryptroot-unlock"), asks: cryptroot, prompt: forPrompt, answer: forAnswer, open: func(disk string) *secret.Secret {
 			if !slices.Contains(left, disk) {
 				return nil
 			}
