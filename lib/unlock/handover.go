@@ -25,12 +25,13 @@ const (
 	Wrong      Outcome = "wrong passphrase"               // sent whole, one try spent
 	LastTry    Outcome = "wrong passphrase, no try left"  // likewise; the node asks anew after a while
 	Unknown    Outcome = "prompt for an unknown disk"     // nothing sent
-	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came
+	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came; or nothing used: they answered it
 	Early      Outcome = "not ready to ask yet"           // nothing sent
 	LostBefore Outcome = "session lost before the prompt" // nothing sent
 	LostDuring Outcome = "session lost while sending"     // a part may have arrived: one try may be spent
 	LostAfter  Outcome = "session lost after sending"     // only a look at the booted system tells
 	Slow       Outcome = "no answer in time"              // sent whole; it may open yet
+	GaveUp     Outcome = "the node gave it up"            // sent whole; it asks no more
 
 	// Of the running system only.
 	Absent    Outcome = "no LUKS device is there"   // nothing sent
@@ -39,27 +40,26 @@ const (
 	Unmounted Outcome = "open, but not mounted"     // sent whole, or before
 )
 
-// hand is one conversation with cryptroot-unlock(7) of Debian's cryptsetup-initramfs,
-// which is about one disk: it says which, takes a passphrase from its standard input
-// to its end, and says what came of it.
+// hand is one conversation with a node that waits in its initramfs, about one disk: the
+// node says which, takes a passphrase from its standard input, and says what came of it.
 type hand struct {
-	argv   []string                                 // reaches the node, and runs cryptroot-unlock there
+	argv   []string                                 // reaches the node, and runs there what takes the passphrase
+	asks   *asker                                   // what that is
 	open   func(disk string) *secret.Secret         // is asked once the prompt is there; nil: nobody knows such a disk
 	prompt time.Duration                            // how long to wait for the prompt, and
 	answer time.Duration                            // for the answer
 	write  func(w io.Writer, b []byte) (int, error) // for faults; nil writes
 }
 
-// The words of cryptroot-unlock.
-const (
-	promptWords = "Please unlock disk "
-	openWords   = " set up successfully"
-	wrongWords  = "bad password or options?"
-	triesWords  = "maximum number of tries exceeded"
-	busyWords   = "Timeout reached while waiting for askpass"
-	slowWords   = "Timeout reached while waiting for PID"
-	earlyWords  = "Try again later"
-)
+// asker is a program that takes passphrases in an initramfs.
+type asker struct {
+	end    string                                    // of a passphrase, before the end of the input
+	before func(code int, text, said string) Outcome // what it means that the conversation ended without a prompt
+	after  func(code int, said string) Outcome       // what came of a passphrase that was sent whole; code -2: it did not end
+}
+
+// promptWords begin the line that names the disk, of every asker.
+const promptWords = "Please unlock disk "
 
 // maxSaid is what is listened to of what the node says, in bytes.
 const maxSaid = 8 << 10
@@ -123,59 +123,29 @@ func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string,
 		return "", LostBefore, "", context.Cause(ctx)
 	}
 	name, ok := strings.CutPrefix(strings.TrimRight(text, "\r\n"), promptWords)
-	if !ok {
+	if !ok || !strings.HasSuffix(text, "\n") {
 		// Nothing on standard input but its end: after a prompt that would be a try.
 		code, said := end()
-		return "", beforePrompt(code, text, said), said, nil
+		return "", h.asks.before(code, text, said), said, nil
 	}
 	passphrase := h.open(name)
 	if passphrase == nil {
-		return stop(harmless([]byte(name)), Unknown) // the node takes even that for the end of an empty passphrase: a try is spent
+		return stop(harmless([]byte(name)), Unknown) // cryptroot-unlock takes even that for the end of an empty passphrase: a try is spent
 	}
 	write := h.write
 	if write == nil {
 		write = io.Writer.Write
 	}
 	if _, err = write(stdin, passphrase.Bytes()); err == nil {
-		err = stdin.Close()
+		if _, err = io.WriteString(stdin, h.asks.end); err == nil {
+			err = stdin.Close()
+		}
 	}
 	if err != nil {
 		return stop(name, LostDuring)
 	}
 	code, said := end()
-	return name, afterSending(code, said), said, nil
-}
-
-// beforePrompt says what it means that the conversation ended without one.
-func beforePrompt(code int, text, said string) Outcome {
-	switch {
-	case code == 0 && text == "":
-		return Nothing
-	case code == 1 && strings.Contains(said, busyWords):
-		return Busy
-	case code == 1 && strings.Contains(said, earlyWords):
-		return Early
-	}
-	return LostBefore
-}
-
-// afterSending reads what came of a passphrase that was sent whole.
-func afterSending(code int, said string) Outcome {
-	switch {
-	case strings.Contains(said, openWords) && code != 1:
-		return Opened
-	case strings.Contains(said, triesWords):
-		return LastTry
-	case strings.Contains(said, wrongWords):
-		return Wrong
-	case strings.Contains(said, slowWords), code == -2:
-		return Slow
-	case code == 0:
-		return Opened
-	case code == 1:
-		return Wrong
-	}
-	return LostAfter // 255 of ssh(1), or a signal: the node may have gone on
+	return name, h.asks.after(code, said), said, nil
 }
 
 func exitOf(err error) int {

@@ -14,7 +14,7 @@ import (
 
 // hand is a conversation with a waiting node in which each disk has this passphrase, by name.
 func (w *machine) hand(passphrases map[string]string) *hand {
-	return &hand{argv: w.inside("/bin/cryptroot-unlock"), prompt: 20 * time.Second, answer: 20 * time.Second, open: func(name string) *secret.Secret {
+	return &hand{argv: w.inside("/bin/cryptroot-unlock"), asks: cryptroot, prompt: 20 * time.Second, answer: 20 * time.Second, open: func(name string) *secret.Secret {
 		text, ok := passphrases[name]
 		if !ok {
 			return nil

@@ -76,9 +76,6 @@ func (c *command) open(ctx context.Context) error {
 // openable are the disks to open, those that the initramfs waits for and those that the running
 // system opens, each of which this admin can open: that is known before the network is touched.
 func (c *command) openable() (early []string, late []*store.Disk, err error) {
-	if boot := c.node.Initramfs; boot != nil && boot.Unlock != store.Cryptroot {
-		return nil, nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, boot.Unlock).WithHint("it knows %q", store.Cryptroot)
-	}
 	for i := range c.node.Disks {
 		d := &c.node.Disks[i]
 		file, to := c.store.Sealed(c.Node, d.Name)
@@ -169,6 +166,10 @@ func (c *command) prompts(r *Reading, disks []string) error {
 			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, which the store does not know. Nothing was sent", c.Node, name).
 				WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab", c.Node)
 		}
+		if p.Tries > 0 && p.Tried < 0 {
+			return diag.Refused.Errorf("disk %q: nobody knows how many of its %d tries are left. Nothing was sent", name, p.Tries).
+				WithHint("there is no journal there to count them. The node asks anew when it has been restarted")
+		}
 		if p.Tries > 0 && p.Tried+1 >= p.Tries {
 			return diag.Refused.Errorf("disk %q has one try left of %d: it is not spent. Nothing was sent", name, p.Tries).
 				WithHint("somebody else may be at it. The node asks anew when it has been restarted")
@@ -211,12 +212,13 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 		if err != nil {
 			return results, err
 		}
-		h := &hand{argv: append(via, "cryptroot-unlock"), prompt: forPrompt, answer: forAnswer, open: func(disk string) *secret.Secret {
+		h := c.hand(via, left)
+		h.open = func(disk string) *secret.Secret {
 			if !slices.Contains(left, disk) {
 				return nil
 			}
 			return held[disk]
-		}}
+		}
 		disk, out, said, err := h.give(ctx)
 		done()
 		if disk != "" {
@@ -252,6 +254,15 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 	return results, nil
 }
 
+// hand is a conversation about these disks with what asks for passphrases in the node's initramfs.
+func (c *command) hand(via, disks []string) *hand {
+	h := &hand{argv: append(via, "cryptroot-unlock"), asks: cryptroot, prompt: forPrompt, answer: forAnswer}
+	if c.node.Initramfs.Unlock == store.Systemd {
+		h.argv, h.asks = append(via, systemdCommand(disks, h.prompt, h.answer)), systemd
+	}
+	return h
+}
+
 // failed says what an outcome means, and what to do.
 func (c *command) failed(disk string, out Outcome, said string) error {
 	if said != "" {
@@ -269,6 +280,9 @@ func (c *command) failed(disk string, out Outcome, said string) error {
 			WithHint("device and uuid in nodes/%s.toml of the store; nothing was sent", c.Node)
 	case Unmounted, Refused:
 		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("look at the node; the same command goes on from there")
+	case GaveUp:
+		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
+			WithHint("systemctl restart 'systemd-cryptsetup@%s' makes it ask again, in its initramfs", strings.ReplaceAll(disk, "-", `\x2d`))
 	case LostDuring, LostAfter, Slow:
 		return diag.TryAgain.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("a try may be spent; the next run says how many are left")
 	}
