@@ -1,8 +1,10 @@
 package unlock
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,13 +35,16 @@ func (c *command) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.foreign(); err != nil {
+		return err
+	}
 	k, err := c.known(ctx)
 	if err != nil {
 		return err
 	}
 	r, err := c.probe(ctx, c.node.Initramfs)
 	if err != nil {
-		if c.up(ctx) {
+		if !errors.Is(err, errOdd) && c.up(ctx) {
 			c.say("node %s runs: there is nothing to unlock", c.Node)
 			return nil
 		}
@@ -65,12 +70,31 @@ func (c *command) open(ctx context.Context) error {
 	}
 	defer held.wipe()
 	results, stopped := c.handOver(ctx, disks, held)
+	if stopped != nil && len(results) == 0 && c.up(ctx) {
+		c.say("node %s runs: somebody else unlocked it meanwhile", c.Node)
+		return nil
+	}
 	up := false
 	if stopped == nil {
 		c.say("waiting for the system of node %s", c.Node)
 		up = c.awaited(ctx)
 	}
 	return c.conclude(ctx, by, r, verdict, results, up, stopped)
+}
+
+// foreign tells of programs that could be something else than they seem. They are used all
+// the same: who chose them may have reasons, and who did not has been told.
+func (c *command) foreign() error {
+	for _, program := range [][2]string{{"ssh", "it gets the passphrases in clear"}, {"ssh-keygen", "it says who signed the store"}} {
+		path, err := run.Foreign(program[0])
+		if err != nil {
+			return err
+		}
+		if path != "" {
+			c.say("%s is %q, which others than root can replace: %s", program[0], path, program[1])
+		}
+	}
+	return nil
 }
 
 // openable are the disks to open, by name, each of which this admin can open: that is known
@@ -125,10 +149,14 @@ func (c *command) mayOpen(ctx context.Context, r *Reading, verdict Verdict, all 
 
 // prompts refuses what a passphrase must not be spent on, by the node's word.
 func (c *command) prompts(r *Reading, disks []string) error {
+	if r.Busy {
+		return diag.TryAgain.Errorf("node %q: somebody else is at it, or a session that was lost still waits there. Nothing was sent", c.Node).
+			WithHint("ask the other admins; a session that belongs to nobody ends with the process cryptroot-unlock there, or when the node is restarted: see SETTING UP A NODE in rp-unlock(8)")
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Prompts)) {
 		p := r.Prompts[name]
 		if !slices.Contains(disks, name) {
-			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, which the store does not know. Nothing was sent", c.Node, name).
+			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, %s. Nothing was sent", c.Node, name, c.whose(name)).
 				WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab", c.Node)
 		}
 		if p.Tries > 0 && p.Tried+1 >= p.Tries {
@@ -137,6 +165,19 @@ func (c *command) prompts(r *Reading, disks []string) error {
 		}
 	}
 	return nil
+}
+
+// whose says of a name that is none of the node's locked disks what the store knows of it.
+func (c *command) whose(disk string) string {
+	if c.node.Disk(disk) != nil {
+		return "which was not expected to be locked"
+	}
+	for _, node := range slices.Sorted(maps.Keys(c.store.Nodes)) {
+		if c.store.Nodes[node].Disk(disk) != nil {
+			return fmt.Sprintf("which is one of node %q: you are not where you believe to be", node)
+		}
+	}
+	return "which the store does not know"
 }
 
 // passphrases are those of disks, by name.
@@ -222,10 +263,14 @@ func (c *command) failed(disk string, out Outcome, said string) error {
 	switch out {
 	case Wrong, LastTry:
 		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
-			WithHint("the passphrase in the store is not one of this disk's. It is not tried again: each try is one of three")
+			WithHint("the passphrase in the store is not one of this disk's. It is not tried again: each try is one of three. Or somebody else gave one at the same time: then the node took both for one")
 	case Unknown:
-		return diag.Refused.Errorf("node %q asks for the passphrase of %.64q, which is not one of its disks that are locked. None was sent, and a try may be spent", c.Node, disk).
-			WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab; if it is that of another node's disk, something is wrong", c.Node)
+		return diag.Refused.Errorf("node %q asks for the passphrase of a disk %.64q, %s. Its passphrase was not sent, and a try may be spent", c.Node, disk, c.whose(disk)).
+			WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab", c.Node)
+	case LostBefore:
+		if isOtherKey(said) {
+			return c.otherKey(c.node.Initramfs, "It answered otherwise a moment before. No passphrase was sent")
+		}
 	case LostDuring, LostAfter, Slow:
 		return diag.TryAgain.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("a try may be spent; the next run says how many are left")
 	}
@@ -245,7 +290,7 @@ func (c *command) up(ctx context.Context) bool {
 
 // awaited waits for it. Until then the initramfs' sshd may answer at the same place.
 func (c *command) awaited(ctx context.Context) bool {
-	for end := c.env.Now().Add(forSystem); ; {
+	for end := c.env.Now().Add(cmp.Or(c.patience.boot, forSystem)); ; {
 		if c.up(ctx) {
 			return true
 		}
@@ -262,6 +307,7 @@ func (c *command) awaited(ctx context.Context) bool {
 
 // conclude notes in the journal what was done, and says how it ended.
 func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, verdict Verdict, results []Result, up bool, stopped error) error {
+	settle(results, up)
 	e := store.Entry{What: store.Unlocked, Node: c.Node, Verdict: string(verdict), Rotate: verdict == Suspicious, Result: resultOf(results, up)}
 	if verdict == Suspicious {
 		e.Why = c.Override
@@ -281,12 +327,22 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 			return err
 		}
 	}
-	switch {
+	isOpen := func(r Result) bool { return r.Outcome == Opened }
+	switch some := slices.ContainsFunc(results, isOpen); {
+	case stopped != nil && some:
+		return diag.Partial.Errorf("some disks are open, and not all: %w", stopped)
 	case stopped != nil:
 		return stopped
 	case !up:
-		return diag.TryAgain.Errorf("all that node %q asked for was sent, and its system did not answer at %s in %s", c.Node, c.node.System.Address(), span(forSystem)).
+		err := diag.TryAgain.Errorf("all that node %q asked for was sent, and its system did not answer at %s in %s", c.Node, c.node.System.Address(), span(cmp.Or(c.patience.boot, forSystem))).
 			WithHint("look at its console if you can; rp-unlock --check %s says when it is there", c.Node)
+		if waits := c.waits(ctx); waits != "" {
+			err.WithHint("its initramfs is there yet, and waits for the passphrase of %s", waits)
+		}
+		return err
+	}
+	if e.Result == string(Late) {
+		c.say("it took longer than the node waits for: the passphrase was right")
 	}
 	fmt.Fprintf(c.env.Stdout, "node %s is up\n", c.Node)
 	if e.Rotate {
@@ -295,8 +351,36 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 	return nil
 }
 
+// waits says for which disks the node asks now, "" where that cannot be seen.
+func (c *command) waits(ctx context.Context) string {
+	r, err := c.probe(ctx, c.node.Initramfs)
+	if err != nil {
+		return ""
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(r.Prompts)) {
+		all = append(all, fmt.Sprintf("disk %q, with %d of %d tries spent", name, r.Prompts[name].Tried, r.Prompts[name].Tries))
+	}
+	return strings.Join(all, " and of ")
+}
+
+// settle says of a disk of which the node told nothing what its system shows.
+func settle(results []Result, up bool) {
+	for i := range results {
+		switch {
+		case up && results[i].Outcome == LostAfter:
+			results[i].Outcome = Opened
+		case up && results[i].Outcome == Slow:
+			results[i].Outcome = Late
+		}
+	}
+}
+
 // resultOf is one line for the journal.
 func resultOf(results []Result, up bool) string {
+	if up && slices.ContainsFunc(results, func(r Result) bool { return r.Outcome == Late }) {
+		return string(Late)
+	}
 	if up {
 		return string(Opened)
 	}
