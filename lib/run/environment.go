@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"rplan/lib/diag"
 )
@@ -30,6 +31,34 @@ func LookPath(name string) (string, error) {
 		}
 	}
 	return "", notFound(name)
+}
+
+// Foreign is the path of a program that LookPath finds, where others than root can put
+// another in its place; "" where nobody can.
+func Foreign(name string) (string, error) {
+	path, err := LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range []string{path, real} {
+		for ; ; p = filepath.Dir(p) {
+			info, err := os.Stat(p)
+			if err != nil {
+				return "", err
+			}
+			if info.Sys().(*syscall.Stat_t).Uid != 0 || info.Mode().Perm()&0o022 != 0 {
+				return path, nil
+			}
+			if p == "/" {
+				break
+			}
+		}
+	}
+	return "", nil
 }
 
 func notFound(name string) error {

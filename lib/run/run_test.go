@@ -134,6 +134,31 @@ func TestLookPath(t *testing.T) {
 	}
 }
 
+// A program is foreign where its file, a directory above it or what it is a link to is not only root's.
+func TestForeign(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+	if path, err := Foreign("true"); path != "" || err != nil {
+		t.Errorf("%q, %v", path, err)
+	}
+	mine := filepath.Join(dir, "true")
+	for _, make := range []func() error{
+		func() error { return os.Symlink("/usr/bin/true", mine) },
+		func() error { return os.WriteFile(mine, []byte("#!/bin/sh\n"), 0o755) },
+	} {
+		if err := make(); err != nil {
+			t.Fatal(err)
+		}
+		if path, err := Foreign("true"); path != mine || err != nil {
+			t.Errorf("%q, %v", path, err)
+		}
+		os.Remove(mine)
+	}
+	if _, err := Foreign("rplan-none"); diag.KindOf(err) != diag.Unavailable {
+		t.Error(err)
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	r, err := fail(t, sh("echo out; echo what went wrong >&2; exit 3"), "\"/bin/sh\": exit status 3: out\nwhat went wrong")
 	if string(r.Stdout) != "out\n" || r.ExitCode != 3 {

@@ -45,7 +45,7 @@ func (p Personal) Via() (argv []string, done func(), err error) {
 		done()
 		return nil, nil, diag.CantCreate.Errorf("host keys: %w", err)
 	}
-	argv = []string{"ssh", "-T", "-a", "-x", "-l", p.User, "-p", strconv.Itoa(p.Port)}
+	argv = []string{"ssh", "-T", "-a", "-x", "-k", "-l", p.User, "-p", strconv.Itoa(p.Port)}
 	if p.Only != "" {
 		way, err := p.way()
 		if err != nil {
@@ -65,7 +65,11 @@ func (p Personal) Via() (argv []string, done func(), err error) {
 		"VerifyHostKeyDNS=no",
 		"CheckHostIP=no",
 		"ControlMaster=no", "ControlPath=none", // no other program's connection
+		"Tunnel=no",
 		"RemoteCommand=none",
+		"SessionType=default",
+		"StdinNull=no", // else it is the end of an empty passphrase
+		"ForkAfterAuthentication=no",
 		"RequestTTY=no")
 	return append(argv, "--", p.Host), done, nil
 }

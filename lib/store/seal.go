@@ -96,7 +96,7 @@ func Unseal(file []byte, identities []age.Identity) (*secret.Secret, error) {
 	}
 	if err != nil {
 		s.Wipe()
-		return nil, diag.BadData.Errorf("the sealed passphrase: %w", err)
+		return nil, diag.BadData.Errorf("the sealed passphrase: %w", err).WithHint("what is sealed is the passphrase and the end of its line, see rplan-store(5); rp-rekey seal makes it")
 	}
 	return s, nil
 }

@@ -11,9 +11,9 @@ const (
 	openWords  = " set up successfully"
 	wrongWords = "bad password or options?"
 	triesWords = "maximum number of tries exceeded"
-	busyWords  = "Timeout reached while waiting for askpass"
+	noneWords  = "Timeout reached while waiting for askpass"
 	slowWords  = "Timeout reached while waiting for PID"
-	earlyWords = "Try again later"
+	errorWords = "Error: " // begins every other reason to end before the prompt; without one it is too early
 )
 
 // cryptrootBefore says what it means that there was no prompt.
@@ -21,10 +21,10 @@ func cryptrootBefore(code int, text, said string) Outcome {
 	switch {
 	case code == 0 && text == "":
 		return Nothing
-	case code == 1 && strings.Contains(said, busyWords):
-		return Busy
-	case code == 1 && strings.Contains(said, earlyWords):
-		return Early
+	case code == 1 && strings.Contains(said, noneWords):
+		return NoPrompt
+	case code == 1 && !strings.Contains(said, errorWords):
+		return Early // between two tries it ends with no word
 	}
 	return LostBefore
 }

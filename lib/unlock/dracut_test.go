@@ -17,9 +17,9 @@ import (
 	"rplan/tests/terminal"
 )
 
-// built is what is made once for all tests, in a directory of its own: an initramfs by
+// dracutRoot is what is made once for all tests, in a directory of its own: an initramfs by
 // dracut(8), and what is preloaded into its systemd-cryptsetup.
-var built string
+var dracutRoot string
 
 const probeKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5hDqLxTmEY8aJQJ8cPq7kEpTVLq6mUqEjlJD9rKxkE probe"
 
@@ -28,11 +28,11 @@ func dracut(t *testing.T) (root string) {
 	t.Helper()
 	need.Root(t)
 	need.Program(t, "dracut", "cpio", "gcc")
-	if built == "" {
-		built = build(t)
+	if dracutRoot == "" {
+		dracutRoot = build(t)
 	}
 	root = t.TempDir()
-	cmd := exec.Command("cpio", "-id", "--quiet", "-F", filepath.Join(built, "initrd"))
+	cmd := exec.Command("cpio", "-id", "--quiet", "-F", filepath.Join(dracutRoot, "initrd"))
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -83,7 +83,7 @@ func waitSystemd(t *testing.T, options string, disks ...string) *machine {
 	w.copy(need.Program(t, "dropbear"), "sbin/dropbear")
 	w.copy(need.Program(t, "busybox"), "bin/busybox")
 	w.copy(need.Program(t, "dash"), "bin/dash")
-	w.copy(filepath.Join(built, "dm.so"), "usr/lib/dm.so")
+	w.copy(filepath.Join(dracutRoot, "dm.so"), "usr/lib/dm.so")
 	w.put("etc/machine-id", strings.Repeat("ab", 16)+"\n")
 	w.put("boot/vmlinuz-6.1", "kernel")
 	table := ""

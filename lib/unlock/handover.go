@@ -20,12 +20,14 @@ type Outcome string
 
 // The outcomes. What was sent is known for each.
 const (
-	Opened     Outcome = "open"                           // the node said so
+	Opened     Outcome = "open"                           // the node said so, or it came up
+	Late       Outcome = "open late"                      // the node gave up waiting for it, and came up all the same
 	Nothing    Outcome = "nothing asked for"              // no disk is locked, as far as it says; nothing sent
 	Wrong      Outcome = "wrong passphrase"               // sent whole, one try spent
 	LastTry    Outcome = "wrong passphrase, no try left"  // likewise; the node asks anew after a while
 	Unknown    Outcome = "prompt for an unknown disk"     // nothing sent
-	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came; or nothing used: they answered it
+	Busy       Outcome = "somebody else is at it"         // nothing sent, or nothing used: they answered it
+	NoPrompt   Outcome = "no prompt came"                 // nothing sent
 	Early      Outcome = "not ready to ask yet"           // nothing sent
 	LostBefore Outcome = "session lost before the prompt" // nothing sent
 	LostDuring Outcome = "session lost while sending"     // a part may have arrived: one try may be spent
@@ -69,7 +71,12 @@ const maxSaid = 8 << 10
 func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.argv[0], h.argv[1:]...)
+	path, err := run.LookPath(h.argv[0])
+	if err != nil {
+		return "", LostBefore, "", err
+	}
+	cmd := exec.CommandContext(ctx, path, h.argv[1:]...)
+	cmd.Args[0] = h.argv[0]
 	cmd.Env = append(run.Environment(), run.Desk()...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -117,7 +124,7 @@ func (h *hand) give(ctx context.Context) (disk string, out Outcome, said string,
 	select {
 	case text = <-line:
 	case <-time.After(h.prompt):
-		return stop("", Busy)
+		return stop("", NoPrompt)
 	case <-ctx.Done():
 		_ = cmd.Wait()
 		return "", LostBefore, "", context.Cause(ctx)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rplan/lib/diag"
 	"rplan/lib/secret"
 	"rplan/tests/crypt"
 )
@@ -106,5 +107,9 @@ func TestLineCut(t *testing.T) {
 		return n, errBroken
 	}
 	w.gives(h, "root", LostDuring)
+	d := &desk{machine: w}
+	d.untouched("root", 1)
+	d.refused((&command{Options: Options{Node: "n1"}}).failed("root", LostDuring, ""), diag.TryAgain,
+		`node "n1", disk "root": session lost while sending`, "a try may be spent; the next run says how many are left")
 	w.gives(w.hand(map[string]string{"root": "secret of root"}), "root", Opened)
 }

@@ -157,6 +157,7 @@ func TestParseReading(t *testing.T) {
 		with("clock -1"):                                   "no time",
 		with("clock 99999999999999999999"):                 "no time",
 		with("boots x"):                                    "no number",
+		with("unlocking no"):                               "not \"yes\"",
 		with("boots 4294967296"):                           "no number",
 		with("clock 1\nclock 2"):                           "said before",
 		with("cmdline \x1b[2J"):                            "no printable ASCII",

@@ -85,8 +85,11 @@ const (
 // states asks the running system how far these disks are.
 func (c *command) states(ctx context.Context, disks []*store.Disk) (map[string]state, error) {
 	result, err := c.inSystem(ctx, run.Cmd{Timeout: forStates, MaxOutput: maxStates, Data: true}, asking(disks))
-	if err != nil {
-		return nil, c.unreachable(&c.node.System, result, err)
+	switch {
+	case err != nil && isOtherKey(harmless(result.Stderr)):
+		return nil, c.otherKey(&c.node.System, "Nothing was decrypted and nothing sent")
+	case err != nil:
+		return nil, diag.TryAgain.Errorf("node %q at %s: %w", c.Node, c.node.System.Address(), err)
 	}
 	all, err := parseStates(result.Stdout, disks)
 	if err != nil {
@@ -173,7 +176,7 @@ func (c *command) give(ctx context.Context, d *store.Disk, passphrase *secret.Se
 		return Opened, ""
 	case result.ExitCode == exitWrong:
 		return Wrong, said
-	case result.ExitCode != exitBusy && result.ExitCode > 0 && result.ExitCode != exitSSH:
+	case result.ExitCode != exitBusy && result.ExitCode > 0 && result.ExitCode != sshFailed:
 		return Refused, said
 	}
 	// Another admin was faster, or the session was lost: only a fresh look tells.
@@ -188,9 +191,6 @@ func (c *command) give(ctx context.Context, d *store.Disk, passphrase *secret.Se
 	}
 	return LostDuring, said
 }
-
-// exitSSH is ssh's own exit code (ssh(1), EXIT STATUS): the line was lost, or there never was one.
-const exitSSH = 255
 
 // mount mounts an open disk where the store says: as fstab(5) has it, if it has.
 func (c *command) mount(ctx context.Context, d *store.Disk) (Outcome, string) {

@@ -1,6 +1,7 @@
 package unlock
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,9 +26,13 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "cryptsetup" {
 		os.Exit(asCryptsetup(os.Args[1:]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == panicking {
+		asPanicking(os.Args[2], os.Args[3])
+		return
+	}
 	code := m.Run()
-	if built != "" {
-		os.RemoveAll(built)
+	if dracutRoot != "" {
+		os.RemoveAll(dracutRoot)
 	}
 	os.Exit(code)
 }
@@ -42,9 +47,12 @@ func asCryptsetup(args []string) int {
 	if open < 0 {
 		return exitOf(syscall.Exec("/sbin/cryptsetup.real", append([]string{"cryptsetup"}, args...), os.Environ()))
 	}
-	if slow := os.Getenv("SLOW"); slow != "" {
-		d, _ := time.ParseDuration(slow)
-		time.Sleep(d)
+	passphrase, _ := io.ReadAll(os.Stdin)
+	for { // as an Argon2 that takes its time, see hold
+		if _, err := os.Stat(held); err != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	source, name := args[len(args)-2], args[len(args)-1]
 	device := "/dev/mapper/" + name
@@ -53,13 +61,16 @@ func asCryptsetup(args []string) int {
 		return exitBusy
 	}
 	cmd := exec.Command("/sbin/cryptsetup.real", "open", "--test-passphrase", "--key-file=-", source)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(passphrase), os.Stdout, os.Stderr
 	err := cmd.Run()
 	if err == nil {
 		err = errors.Join(os.WriteFile("/run/opened-"+name, nil, 0o600), os.MkdirAll("/dev/mapper", 0o755), syscall.Mknod(device, syscall.S_IFBLK|0o600, 7<<8|99))
 	}
 	return exitOf(err)
 }
+
+// held is a file in the node: while it is there no passphrase that was given is tried.
+const held = "/etc/held"
 
 // machine is a node in its initramfs, in namespaces of its own, with disks that are locked.
 type machine struct {
@@ -184,5 +195,3 @@ func (w *machine) opened(name string) bool {
 	_, err := os.Stat(fmt.Sprintf("/proc/%d/root/%s%s", w.pid, w.mark, name))
 	return err == nil
 }
-
-var _ io.Writer

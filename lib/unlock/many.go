@@ -30,6 +30,11 @@ type together struct {
 // many does the same for all nodes of the store, side by side. A node that this admin can open
 // no disk of is left to the others.
 func (c *command) many(ctx context.Context) error {
+	if !c.Check {
+		if err := c.foreign(); err != nil {
+			return err
+		}
+	}
 	shared := &together{env: c.env, json: c.JSON}
 	var all []*command
 	for _, name := range slices.Sorted(maps.Keys(c.store.Nodes)) {

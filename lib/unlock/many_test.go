@@ -17,7 +17,8 @@ func (d *desk) beside(node string) *desk {
 	d.Helper()
 	other := &desk{machine: wait(d.T, nil, "root"), dir: d.dir, now: d.now, boot: port(d.T), sys: port(d.T)}
 	other.furnish([]string{"root"})
-	d.seal(d.add(node, other.describe("root")), node, "root", "secret of root")
+	d.add(node, other.described("root"))
+	d.seal(node, "root", "secret of root")
 	other.enrolledAs(node)
 	return other
 }
@@ -30,7 +31,8 @@ func TestAll(t *testing.T) {
 	d.listens("boot", d.boot)
 	n2.listens("boot", n2.boot)
 	away := &desk{machine: d.machine, dir: d.dir, boot: port(t), sys: port(t)}
-	d.seal(d.add("n3", away.describe("root")), "n3", "root", "secret of root")
+	d.add("n3", away.described("root"))
+	d.seal("n3", "root", "secret of root")
 	away.enrolledAs("n3")
 	d.foreign("n4")
 
@@ -55,17 +57,13 @@ func (d *desk) foreign(node string) {
 	d.Helper()
 	d.run("age-keygen", "-o", d.path("identity of bob"))
 	to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity of bob")))
-	s, err := d.place().Open(context.Background())
-	d.ok(err)
 	change, err := store.AdminChange(&store.Admin{Name: "bob", Recipients: []string{to}})
 	d.ok(err)
-	_, err = s.Commit(context.Background(), d.by(), change)
-	d.ok(err)
-	s = d.add(node, strings.ReplaceAll(d.describe("root"), `["ada"]`, `["bob"]`))
+	d.commit(change)
+	d.add(node, strings.ReplaceAll(d.described("root"), `["ada"]`, `["bob"]`))
 	sealed, err := store.Seal(crypt.Secret(d, "secret"), []string{to}, nil)
 	d.ok(err)
-	_, err = s.Commit(context.Background(), d.by(), store.SealedChange("sealed", node, "root", sealed, []string{to}))
-	d.ok(err)
+	d.commit(store.SealedChange("sealed", node, "root", sealed, []string{to}))
 }
 
 // TestAllJSON: one list, in which what failed says why.
@@ -74,7 +72,8 @@ func TestAllJSON(t *testing.T) {
 	d.enrolled()
 	d.listens("boot", d.boot)
 	d.put("boot/vmlinuz-6.1", "another kernel")
-	d.seal(d.add("n2", d.describe("root")), "n2", "root", "secret of root")
+	d.add("n2", d.described("root"))
+	d.seal("n2", "root", "secret of root")
 	d.refused(d.do(Options{All: true, JSON: true}), diag.Suspicious, "0 of 2 nodes: not n1, n2")
 	var got []Report
 	if err := json.Unmarshal(d.out.Bytes(), &got); err != nil {

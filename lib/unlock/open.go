@@ -1,8 +1,9 @@
 package unlock
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,11 @@ func (c *command) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.shared == nil {
+		if err := c.foreign(); err != nil {
+			return err
+		}
+	}
 	k, err := c.known(ctx)
 	if err != nil {
 		return err
@@ -60,9 +66,16 @@ func (c *command) open(ctx context.Context) error {
 	var results []Result
 	up := r.Where == inSystem
 	if !up {
-		if results, err = c.handOver(ctx, early, held); err == nil {
+		results, err = c.handOver(ctx, early, held)
+		switch {
+		case err == nil:
 			c.say("waiting for the system of node %s", c.Node)
-			up = c.awaited(ctx)
+			if up = c.awaited(ctx); up {
+				settle(results)
+			}
+		case len(results) == 0 && c.up(ctx):
+			c.say("node %s runs: somebody else unlocked it meanwhile", c.Node)
+			up, err = true, nil
 		}
 	}
 	if err == nil && up && len(late) > 0 {
@@ -71,6 +84,21 @@ func (c *command) open(ctx context.Context) error {
 		results = append(results, more...)
 	}
 	return c.conclude(ctx, by, r, verdict, all, results, up, err)
+}
+
+// foreign tells of programs that could be something else than they seem. They are used all
+// the same: who chose them may have reasons, and who did not has been told.
+func (c *command) foreign() error {
+	for _, program := range [][2]string{{"ssh", "it gets the passphrases in clear"}, {"ssh-keygen", "it says who signed the store"}} {
+		path, err := run.Foreign(program[0])
+		if err != nil {
+			return err
+		}
+		if path != "" {
+			c.say("%s is %q, which others than root can replace: %s", program[0], path, program[1])
+		}
+	}
+	return nil
 }
 
 // openable are the disks to open, those that the initramfs waits for and those that the running
@@ -107,7 +135,7 @@ func (c *command) find(ctx context.Context, early []string, late []*store.Disk) 
 			return nil, nil, diag.Refused.Errorf("what answers at %s says that it is no initramfs but a %s. Nothing was sent", c.node.Initramfs.Address(), r.Where)
 		case err == nil:
 			return r, append(slices.Clone(early), names(late)...), nil
-		case !c.up(ctx):
+		case errors.Is(err, errOdd) || !c.up(ctx):
 			return nil, nil, err
 		}
 	}
@@ -160,10 +188,14 @@ func (c *command) mayOpen(ctx context.Context, r *Reading, verdict Verdict, all 
 
 // prompts refuses what a passphrase must not be spent on, by the node's word.
 func (c *command) prompts(r *Reading, disks []string) error {
+	if r.Busy {
+		return diag.TryAgain.Errorf("node %q: somebody else is at it, or a session that was lost still waits there. Nothing was sent", c.Node).
+			WithHint("ask the other admins; a session that belongs to nobody ends with the process cryptroot-unlock there, or when the node is restarted: see SETTING UP A NODE in rp-unlock(8)")
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Prompts)) {
 		p := r.Prompts[name]
 		if !slices.Contains(disks, name) {
-			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, which the store does not know. Nothing was sent", c.Node, name).
+			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, %s. Nothing was sent", c.Node, name, c.whose(name)).
 				WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab", c.Node)
 		}
 		if p.Tries > 0 && p.Tried < 0 {
@@ -176,6 +208,19 @@ func (c *command) prompts(r *Reading, disks []string) error {
 		}
 	}
 	return nil
+}
+
+// whose says of a name that is none of the node's locked disks what the store knows of it.
+func (c *command) whose(disk string) string {
+	if c.node.Disk(disk) != nil {
+		return "which was not expected to be locked"
+	}
+	for _, node := range slices.Sorted(maps.Keys(c.store.Nodes)) {
+		if c.store.Nodes[node].Disk(disk) != nil {
+			return fmt.Sprintf("which is one of node %q: you are not where you believe to be", node)
+		}
+	}
+	return "which the store does not know"
 }
 
 // passphrases are those of disks, by name.
@@ -263,32 +308,6 @@ func (c *command) hand(via, disks []string) *hand {
 	return h
 }
 
-// failed says what an outcome means, and what to do.
-func (c *command) failed(disk string, out Outcome, said string) error {
-	if said != "" {
-		said = ": " + said
-	}
-	switch out {
-	case Wrong, LastTry:
-		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
-			WithHint("the passphrase in the store is not one of this disk's. It is not tried again: each try is one of three")
-	case Unknown:
-		return diag.Refused.Errorf("node %q asks for the passphrase of %.64q, which is not one of its disks that are locked. None was sent, and a try may be spent", c.Node, disk).
-			WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab; if it is that of another node's disk, something is wrong", c.Node)
-	case Absent, Different:
-		return diag.Failed.Errorf("node %q, disk %q: %s: %s", c.Node, disk, c.node.Disk(disk).Device, out).
-			WithHint("device and uuid in nodes/%s.toml of the store; nothing was sent", c.Node)
-	case Unmounted, Refused:
-		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("look at the node; the same command goes on from there")
-	case GaveUp:
-		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
-			WithHint("systemctl restart 'systemd-cryptsetup@%s' makes it ask again, in its initramfs", strings.ReplaceAll(disk, "-", `\x2d`))
-	case LostDuring, LostAfter, Slow:
-		return diag.TryAgain.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("a try may be spent; the next run says how many are left")
-	}
-	return diag.TryAgain.Errorf("node %q: %s%s", c.Node, out, said).WithHint("no passphrase was sent; run it again")
-}
-
 // up says whether the running system answers, with its own host key.
 func (c *command) up(ctx context.Context) bool {
 	via, done, err := c.via(&c.node.System, "")
@@ -302,7 +321,7 @@ func (c *command) up(ctx context.Context) bool {
 
 // awaited waits for it. Until then the initramfs' sshd may answer at the same place.
 func (c *command) awaited(ctx context.Context) bool {
-	for end := c.env.Now().Add(forSystem); ; {
+	for end := c.env.Now().Add(cmp.Or(c.patience.boot, forSystem)); ; {
 		if c.up(ctx) {
 			return true
 		}
@@ -315,65 +334,4 @@ func (c *command) awaited(ctx context.Context) bool {
 			return false
 		}
 	}
-}
-
-// conclude notes in the journal what was done, and says how it ended.
-func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, verdict Verdict, all []Observation, results []Result, up bool, stopped error) error {
-	e := store.Entry{What: store.Unlocked, Node: c.Node, Verdict: string(verdict), Rotate: verdict == Suspicious, Result: resultOf(results, up)}
-	if verdict == Suspicious {
-		e.Why = c.Override
-	}
-	if len(results) > 0 {
-		seen, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		e.Seen = seen
-		if err := c.note(ctx, by, e); err != nil {
-			c.say("the journal has no word of this: %v", err)
-		}
-	}
-	c.result = Report{Node: c.Node, Where: r.Where, Verdict: verdict, Observations: all, Disks: results}
-	if c.JSON {
-		if err := c.env.PrintJSON(c.result); err != nil {
-			return err
-		}
-	}
-	switch {
-	case stopped != nil:
-		return stopped
-	case !up:
-		return diag.TryAgain.Errorf("all that node %q asked for was sent, and its system did not answer at %s in %s", c.Node, c.node.System.Address(), span(forSystem)).
-			WithHint("look at its console if you can; rp-unlock --check %s says when it is there", c.Node)
-	}
-	fmt.Fprintf(c.env.Stdout, "node %s is up\n", c.Node)
-	if e.Rotate {
-		c.say("the passphrases of its disks have to be replaced, and what was on them counts as read")
-	}
-	return nil
-}
-
-// runs is what begins the result of a node that was seen to run with disks that are not open.
-const runs = "it runs; "
-
-// resultOf is one line for the journal.
-func resultOf(results []Result, up bool) string {
-	var all []string
-	well := true
-	for _, r := range results {
-		well = well && (r.Outcome == Opened || up && r.Outcome == LostAfter || up && r.Outcome == Slow)
-		all = append(all, r.Disk+": "+string(r.Outcome))
-	}
-	switch {
-	case up && well:
-		return string(Opened)
-	case up:
-		return runs + strings.Join(all, ", ")
-	}
-	return strings.Join(all, ", ")
-}
-
-// seenRunning says whether an entry's result says that somebody saw the node run.
-func seenRunning(result string) bool {
-	return result == string(Opened) || strings.HasPrefix(result, runs)
 }

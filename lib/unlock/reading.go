@@ -26,6 +26,7 @@ type Reading struct {
 	Hardware map[string]string `json:"hardware,omitempty"` // DMI's serial numbers and names
 	Drives   map[string]Drive  `json:"drives,omitempty"`   // by serial number
 	Prompts  map[string]Prompt `json:"-"`                  // by the disk whose passphrase is waited for
+	Busy     bool              `json:"-"`                  // somebody is about to give one
 }
 
 // Prompt is a question for a disk's passphrase.
@@ -160,6 +161,11 @@ func (p *parser) single(key, value string) (err error) {
 		p.r.Boots, err = count(value)
 	case "cmdline":
 		p.r.Cmdline = value
+	case "unlocking":
+		if value != "yes" {
+			return fmt.Errorf("that is not \"yes\"")
+		}
+		p.r.Busy = true
 	default:
 		return fmt.Errorf("nobody asked for that")
 	}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,6 +38,8 @@ type Options struct {
 	Yes        bool
 	DryRun     bool
 	JSON       bool
+
+	patience struct{ probe, boot time.Duration } // for tests; 0 is ours
 }
 
 // Settings are the section [unlock] of rplan.toml.
@@ -174,16 +177,21 @@ func (c *command) probe(ctx context.Context, t *store.Target) (*Reading, error) 
 		return nil, err
 	}
 	defer done()
-	result, err := run.Run(ctx, run.Cmd{Argv: append(via, probeCommand), Terminal: true, Timeout: probing, MaxOutput: maxProbe, Data: true})
+	result, err := run.Run(ctx, run.Cmd{Argv: append(via, probeCommand), Terminal: true, Timeout: cmp.Or(c.patience.probe, probing), MaxOutput: maxProbe, Data: true})
 	if err != nil {
-		return nil, c.unreachable(t, result, err)
+		return nil, c.noReading(t, result, err)
 	}
 	r, err := parseReading(result.Stdout)
 	if err != nil {
-		return nil, diag.Refused.Errorf("the probe of node %q: %w. No passphrase was sent", c.Node, err).
-			WithHint("is contrib/initramfs installed there, and its key the one of [unlock] probe-key? If it was, look at the machine")
+		return nil, c.oddProbe(err)
 	}
 	return r, nil
+}
+
+// oddProbe is about a node that answers, and not with a whole reading.
+func (c *command) oddProbe(err error) error {
+	return diag.Refused.Errorf("the probe of node %q: %w%w. No passphrase was sent", c.Node, err, errOdd).
+		WithHint("is contrib/initramfs installed there, and its key the one of [unlock] probe-key? If it was, look at the machine")
 }
 
 // via reaches one of the node's two systems, with the admin's own ssh.
@@ -193,14 +201,35 @@ func (c *command) via(t *store.Target, key string) ([]string, func(), error) {
 	return p.Via()
 }
 
-// unreachable says what it means that ssh(1) failed.
-func (c *command) unreachable(t *store.Target, r run.Result, err error) error {
-	said := harmless(r.Stderr)
-	if strings.Contains(said, "IDENTIFICATION HAS CHANGED") || strings.Contains(said, "Host key verification failed") {
-		return diag.Refused.Errorf("at %s answers another host key than the one in the store. Nothing was decrypted and nothing sent", t.Address()).
-			WithHint("the node may have been installed anew, may be in its other system, or somebody else answers for it: ask who was at the machine; a new key goes into nodes/%s.toml, then rp-rekey sign", c.Node)
+// errOdd has no words of its own.
+var errOdd = errors.New("")
+
+// noReading says what it means that ssh(1) failed, or ended with no whole reading.
+func (c *command) noReading(t *store.Target, r run.Result, err error) error {
+	switch {
+	case isOtherKey(harmless(r.Stderr)):
+		return c.otherKey(t, "Nothing was decrypted and nothing sent")
+	case len(r.Stdout) >= maxProbe:
+		return c.oddProbe(fmt.Errorf("it said more than %d bytes", maxProbe))
+	case errors.Is(err, run.ErrTimeout) && len(r.Stdout) > 0:
+		return c.oddProbe(fmt.Errorf("it began, and did not end in %s", span(cmp.Or(c.patience.probe, probing))))
+	case r.ExitCode > 0 && r.ExitCode != sshFailed:
+		return c.oddProbe(fmt.Errorf("exit status %d: %.200s", r.ExitCode, cmp.Or(harmless(r.Stderr), "it said nothing")))
 	}
-	return diag.TryAgain.Errorf("node %q at %s: %w", c.Node, t.Address(), err)
+	return diag.TryAgain.Errorf("node %q at %s: %w", c.Node, t.Address(), err).WithHint("no passphrase was sent")
+}
+
+// sshFailed is the exit code of ssh(1) that says that it failed itself.
+const sshFailed = 255
+
+// isOtherKey says whether ssh(1) complains about the host key.
+func isOtherKey(said string) bool {
+	return strings.Contains(said, "IDENTIFICATION HAS CHANGED") || strings.Contains(said, "Host key verification failed")
+}
+
+func (c *command) otherKey(t *store.Target, sent string) error {
+	return diag.Refused.Errorf("at %s answers another host key than the one in the store. %s", t.Address(), sent).
+		WithHint("the node may have been installed anew, may be in its other system, or somebody else answers for it: ask who was at the machine; a new key goes into nodes/%s.toml, then rp-rekey sign", c.Node)
 }
 
 // known is what a reading is held against, with the newest that admins noted.
@@ -241,16 +270,6 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 		}
 	}
 	return k, nil
-}
-
-// mayHaveBooted says whether a node can have come up after what an entry says came of its disks.
-func mayHaveBooted(result string) bool {
-	for _, sent := range []string{string(Opened), runs, string(LostAfter), string(Slow)} {
-		if strings.Contains(result, sent) {
-			return true
-		}
-	}
-	return false
 }
 
 // check looks at the node, in whichever system it is, and changes nothing.

@@ -1,0 +1,391 @@
+package unlock
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/store"
+	"rplan/tests/need"
+)
+
+// hunt looks for passphrases where none may be, by the disk that each opens.
+type hunt map[string]string
+
+const piece = 12 // letters of a passphrase that nobody has by chance
+
+// in are the disks of whose passphrases a part is in a text.
+func (h hunt) in(text []byte) (disks []string) {
+	for disk, passphrase := range h {
+		for at := 0; at+piece <= len(passphrase); at += piece {
+			if bytes.Contains(text, []byte(passphrase[at:at+piece])) {
+				disks = append(disks, disk)
+				break
+			}
+		}
+	}
+	slices.Sort(disks)
+	return disks
+}
+
+// inMemory are those in what a process may read of its own memory; none of one that has ended.
+func (h hunt) inMemory(pid int) (disks []string) {
+	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil
+	}
+	defer mem.Close()
+	for line := range strings.Lines(string(maps)) {
+		var from, to uint64
+		var mode string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); n != 3 || mode[0] != 'r' {
+			continue
+		}
+		for chunk := make([]byte, 1<<20); from < to; from += 1<<20 - 64 { // a passphrase may lie across
+			n, _ := mem.ReadAt(chunk[:min(to-from, 1<<20)], int64(from))
+			disks = append(disks, h.in(chunk[:n])...)
+		}
+	}
+	slices.Sort(disks)
+	return slices.Compact(disks)
+}
+
+// nowhere: not in the command lines and environments of this machine, nor in files below these directories.
+func (h hunt) nowhere(t *testing.T, when string, dirs ...string) {
+	t.Helper()
+	looked := 0
+	look := func(path string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return // it has ended
+		}
+		looked++
+		if disks := h.in(text); len(disks) > 0 {
+			t.Errorf("%s: the passphrase of %q is in %s", when, disks, path)
+		}
+	}
+	for _, pattern := range []string{"/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ"} {
+		all, _ := filepath.Glob(pattern)
+		for _, path := range all {
+			look(path)
+		}
+	}
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				look(path)
+			}
+			return nil
+		})
+	}
+	if looked < 10 {
+		t.Errorf("%s: only %d texts were looked at", when, looked)
+	}
+}
+
+// below are the processes that a process started, and those that these did.
+func below(pid int) (all []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, task := range tasks {
+		text, _ := os.ReadFile(task)
+		for _, word := range strings.Fields(string(text)) {
+			child, _ := strconv.Atoi(word)
+			all = append(append(all, child), below(child)...)
+		}
+	}
+	return all
+}
+
+// child is what was seen of one.
+type child struct {
+	argv []string
+	has  []string // in its memory, at any time
+}
+
+// watch looks at the memory of all that a process starts until it ends.
+func (h hunt) watch(pid int, done <-chan struct{}) map[int]*child {
+	all := map[int]*child{}
+	self, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	for {
+		for _, pid := range below(pid) {
+			if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); exe == self {
+				continue // it has been made, and is no program of its own yet: all its memory is its parent's
+			}
+			c := all[pid]
+			if c == nil {
+				c = &child{}
+				all[pid] = c
+			}
+			c.has = append(c.has, h.inMemory(pid)...)
+			slices.Sort(c.has)
+			c.has = slices.Compact(c.has)
+			// Last, as it is of another program a moment after it was started.
+			if argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); len(argv) > 0 {
+				c.argv = strings.Split(strings.TrimRight(string(argv), "\x00"), "\x00")
+			}
+		}
+		select {
+		case <-done:
+			return all
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// canaries gives each disk a passphrase that is nowhere else, in the store too.
+func (d *desk) canaries(disks ...string) hunt {
+	d.Helper()
+	h := hunt{}
+	for _, disk := range disks {
+		p, err := store.Generate(rand.Reader)
+		d.ok(err)
+		h[disk] = string(p.Bytes())
+		addKey(d.T, filepath.Join(d.root, "disk-"+disk), h[disk])
+		d.seal("n1", disk, h[disk])
+	}
+	return h
+}
+
+// called is a run of a program from a directory of its own, in which it may leave core dumps of any size.
+type called struct {
+	*exec.Cmd
+	dir, said string
+	done      chan struct{}
+}
+
+func (d *desk) call(env []string, argv ...string) *called {
+	d.Helper()
+	c := &called{dir: filepath.Join(d.dir, "cwd"), said: filepath.Join(d.dir, "said"), done: make(chan struct{})}
+	for _, name := range []string{"cwd", "home", "tmp"} {
+		d.ok(os.MkdirAll(d.path(name), 0o700))
+	}
+	out, err := os.Create(c.said)
+	d.ok(err)
+	c.Cmd = exec.Command("sh", append([]string{"-c", `ulimit -c unlimited; exec "$@"`, "sh"}, argv...)...)
+	c.Dir, c.Stdout, c.Stderr = c.dir, out, out
+	c.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + d.path("home"), "TMPDIR=" + d.path("tmp"), "SSH_AUTH_SOCK=" + os.Getenv("SSH_AUTH_SOCK")}, env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	d.ok(c.Start())
+	go func() { _ = c.Wait(); out.Close(); close(c.done) }()
+	d.Cleanup(func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL); <-c.done })
+	return c
+}
+
+// end waits for it, and returns what it printed.
+func (c *called) end(t *testing.T) string {
+	t.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(2 * time.Minute):
+		t.Error("it does not end")
+	}
+	said, _ := os.ReadFile(c.said)
+	return string(said)
+}
+
+// cores are the core dumps that are where this kernel puts them, core(5); and whether it makes files of them.
+func (c *called) cores(t *testing.T) (all []string, files bool) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil || strings.HasPrefix(string(text), "|") {
+		return nil, false
+	}
+	pattern, _, _ := strings.Cut(strings.TrimSpace(string(text)), "%")
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(c.dir, pattern)
+	}
+	all, _ = filepath.Glob(pattern + "*")
+	return all, true
+}
+
+// TestCanary: in a whole run, a passphrase is in the memory of rp-unlock and of the one ssh that it is handed to, and nowhere else.
+func TestCanary(t *testing.T) {
+	d := newDesk(t, "root", "data_1")
+	d.listens("boot", d.boot)
+	h := d.canaries("root", "data_1")
+	d.enrolled()
+	d.hold()
+	d.comesUp("root", "data_1")
+	c := d.call(nil, built(t), "--config", d.path("rplan.toml"), "n1")
+	seen := make(chan map[int]*child, 1)
+	go func() { seen <- h.watch(c.Process.Pid, c.done) }()
+	d.until("the first is tried", d.sent)
+	h.nowhere(t, "while it runs", d.dir)
+	if has := h.inMemory(c.Process.Pid); !slices.Contains(has, "data_1") { // so that we know that it would be found
+		t.Errorf("rp-unlock itself has %q", has)
+	}
+	d.release()
+	d.until("the first is open", func() bool { return d.opened("root") })
+	d.hold()
+	d.until("the second is tried", d.sent)
+	h.nowhere(t, "while it runs", d.dir)
+	d.release()
+	said := c.end(t)
+	if !c.ProcessState.Success() || !strings.Contains(said, "node n1 is up") {
+		t.Errorf("%v: %s", c.ProcessState, said)
+	}
+	h.nowhere(t, "after it", d.dir)
+
+	handed, programs := []string{}, map[string]int{}
+	for _, child := range <-seen {
+		if len(child.argv) == 0 {
+			continue
+		}
+		programs[filepath.Base(child.argv[0])]++
+		if child.argv[0] == "ssh" && slices.Contains(child.argv, "cryptroot-unlock") {
+			handed = append(handed, strings.Join(child.has, " and "))
+			continue
+		}
+		if len(child.has) > 0 {
+			t.Errorf("%q has the passphrases of %q", child.argv, child.has)
+		}
+	}
+	slices.Sort(handed)
+	t.Logf("seen %v; in the two ssh that were handed something: %q", programs, handed)
+	for _, one := range handed {
+		if strings.Contains(one, " and ") {
+			t.Errorf("one ssh has the passphrases of %s", one)
+		}
+	}
+	if len(handed) != 2 || programs["ssh"] < 4 {
+		t.Errorf("not all that it started was seen: %v", programs)
+	}
+}
+
+// TestCanaryOfTheKilled: nor is one in anything that is left of a run which is killed, or breaks, while it has them.
+func TestCanaryOfTheKilled(t *testing.T) {
+	disks := []string{"root", "data_1", "data_2", "data_3"}
+	d := newDesk(t, disks...)
+	d.listens("boot", d.boot)
+	h := d.canaries(disks...)
+	d.enrolled()
+	program := built(t)
+
+	// What breaks here as rp-unlock must not leaves a core dump, or there are none on this machine.
+	broken := d.call(nil, "sh", "-c", "kill -ABRT $$")
+	broken.end(t)
+	control, files := broken.cores(t)
+	for _, path := range control {
+		_ = os.Remove(path)
+	}
+	if files && len(control) == 0 {
+		t.Error("a program that breaks leaves no core dump here: that rp-unlock leaves none is not shown")
+	}
+	if !files {
+		t.Log("this kernel hands core dumps to a program: that there is none is not shown")
+	}
+	crash := []string{"GOTRACEBACK=crash"} // the most that can be told of a crash
+	for i, c := range []struct {
+		what string
+		argv []string
+		kill func(pid int)
+	}{
+		{"SIGQUIT at the terminal", []string{program, "--config", d.path("rplan.toml"), "n1"}, func(pid int) { _ = syscall.Kill(-pid, syscall.SIGQUIT) }},
+		{"SIGABRT", []string{program, "--config", d.path("rplan.toml"), "n1"}, func(pid int) { _ = syscall.Kill(pid, syscall.SIGABRT) }},
+		{"SIGSEGV", []string{program, "--config", d.path("rplan.toml"), "n1"}, func(pid int) { _ = syscall.Kill(-pid, syscall.SIGSEGV) }},
+		{"a panic", []string{"/proc/self/exe", panicking, d.path("rplan.toml"), "disk data_3: open"}, nil},
+	} {
+		if c.argv[0] == "/proc/self/exe" {
+			self, err := os.Executable()
+			d.ok(err)
+			c.argv[0] = self
+		}
+		d.hold()
+		run := d.call(crash, c.argv...)
+		d.until(c.what+": it is tried", d.sent)
+		if c.kill != nil {
+			if has := h.inMemory(run.Process.Pid); !slices.Contains(has, "data_3") {
+				t.Errorf("%s: it has %q", c.what, has)
+			}
+			c.kill(run.Process.Pid)
+		} else {
+			d.release()
+		}
+		said := run.end(t)
+		if run.ProcessState.Success() || !strings.Contains(said, "goroutine ") {
+			t.Errorf("%s: %v: %s", c.what, run.ProcessState, said)
+		}
+		if left, _ := run.cores(t); len(left) > 0 {
+			t.Errorf("%s: there is %q", c.what, left)
+		}
+		h.nowhere(t, c.what, d.dir)
+		d.release()
+		d.until(c.what+": the node has done", func() bool { return d.opened(disks[i]) && len(d.processes("cryptroot-unlock")) == 0 })
+	}
+}
+
+// panicking, as the first argument of the test program, makes it run rp-unlock's package until it says certain words, and panic there.
+const panicking = "rp-unlock-that-panics"
+
+func asPanicking(config, words string) {
+	w := &panics{words: []byte(words)}
+	env := &app.Env{Stdin: bytes.NewReader(nil), Stdout: os.Stdout, Stderr: w, Now: time.Now}
+	fmt.Println(Run(context.Background(), env, Options{Config: config, Node: "n1"}))
+}
+
+type panics struct{ words []byte }
+
+func (p *panics) Write(b []byte) (int, error) {
+	if bytes.Contains(b, p.words) {
+		panic("as the test wants it")
+	}
+	return os.Stderr.Write(b)
+}
+
+// TestNotDumpable: no other process of the same user can look into its memory, or its environment, once it has begun.
+func TestNotDumpable(t *testing.T) {
+	need.Root(t)
+	dir, err := os.MkdirTemp("/tmp", "rplan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: syscall.SIGKILL}
+	program, config := filepath.Join(dir, "rp-unlock"), filepath.Join(dir, "rplan.toml")
+	text, err := os.ReadFile(built(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, program, string(text))
+	for _, err := range []error{os.Chmod(dir, 0o755), syscall.Mkfifo(config, 0o644)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(pid int) string {
+		cmd := exec.Command("cat", fmt.Sprintf("/proc/%d/environ", pid))
+		cmd.SysProcAttr, cmd.Dir = nobody, "/"
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	// It waits for its configuration, which never comes.
+	for argv, want := range map[*[]string]string{{"sleep", "100"}: "MARK=1", {program, "--config", config, "n1"}: "Permission denied"} {
+		cmd := exec.Command((*argv)[0], (*argv)[1:]...)
+		cmd.Env, cmd.SysProcAttr, cmd.Dir = []string{"MARK=1", "HOME=/"}, nobody, "/"
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(got, want) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			got = look(cmd.Process.Pid)
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", *argv, got, want)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
