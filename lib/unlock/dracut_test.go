@@ -112,7 +112,7 @@ exec sleep 1000`)
 // machines that the tests make.
 func forgetCached() {
 	if id, err := kernel.KeyctlSearch(kernel.KEY_SPEC_USER_KEYRING, "user", "cryptsetup", 0); err == nil {
-		_, _ = kernel.KeyctlInt(kernel.KEYCTL_INVALIDATE, id, 0, 0, 0)
+		_, _ = kernel.KeyctlInt(kernel.KEYCTL_UNLINK, id, kernel.KEY_SPEC_USER_KEYRING, 0, 0)
 	}
 }
 
