@@ -53,7 +53,7 @@ type Target struct {
 // How a passphrase is handed over.
 const (
 	Cryptroot = "cryptroot-unlock" // Debian's, in the initramfs
-	Systemd   = "systemd"          // systemd-tty-ask-password-agent(1), in the initramfs
+	Systemd   = "systemd"          // by its password agents, in the initramfs
 	Running   = "cryptsetup"       // cryptsetup open and mount, on the running system
 	root      = "root"             // the user of a target that names none
 	sshPort   = 22                 // likewise

@@ -25,12 +25,13 @@ const (
 	Wrong      Outcome = "wrong passphrase"               // sent whole, one try spent
 	LastTry    Outcome = "wrong passphrase, no try left"  // likewise; the node asks anew after a while
 	Unknown    Outcome = "prompt for an unknown disk"     // nothing sent
-	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came
+	Busy       Outcome = "somebody else is at it"         // nothing sent: no prompt came; or nothing used: they answered it
 	Early      Outcome = "not ready to ask yet"           // nothing sent
 	LostBefore Outcome = "session lost before the prompt" // nothing sent
 	LostDuring Outcome = "session lost while sending"     // a part may have arrived: one try may be spent
 	LostAfter  Outcome = "session lost after sending"     // only a look at the booted system tells
 	Slow       Outcome = "no answer in time"              // sent whole; it may open yet
+	GaveUp     Outcome = "the node gave it up"            // sent whole; it asks no more
 )
 
 // hand is one conversation with a node that waits in its initramfs, about one disk: the

@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == "/sbin/cryptsetup" {
 		os.Exit(asCryptsetup(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(code)
 }
 
 func asCryptsetup(args []string) int {
@@ -55,7 +59,8 @@ func asCryptsetup(args []string) int {
 type machine struct {
 	*testing.T
 	root string
-	pid  int // of its first process
+	mark string // begins the name of a file that is there when a disk is open
+	pid  int    // of its first process
 	tty  *terminal.Terminal
 }
 
@@ -63,7 +68,7 @@ type machine struct {
 func wait(t *testing.T, env []string, disks ...string) *machine {
 	t.Helper()
 	root := initramfs(t)
-	w := &machine{T: t, root: root, tty: terminal.New(t)}
+	w := &machine{T: t, root: root, mark: "run/opened-", tty: terminal.New(t)}
 	for from, to := range map[string]string{
 		"/lib/cryptsetup/askpass":                                "lib/cryptsetup/askpass",
 		"/lib/cryptsetup/functions":                              "lib/cryptsetup/functions",
@@ -90,7 +95,7 @@ func wait(t *testing.T, env []string, disks ...string) *machine {
 		table += fmt.Sprintf("%s /disk-%s none luks\n", name, name)
 	}
 	w.put("cryptroot/crypttab", table)
-	w.start(env)
+	w.start(env, `mknod /dev/opened b 7 99; sh /scripts/local-top/cryptroot; echo "local-top: $?"; exec sleep 1000`)
 	return w
 }
 
@@ -124,8 +129,8 @@ func (w *machine) copy(from, to string) {
 	}
 }
 
-// start lets it come to its prompt.
-func (w *machine) start(env []string) {
+// start lets its first process run this script.
+func (w *machine) start(env []string, init string) {
 	w.Helper()
 	console := w.tty.Open(w)
 	cmd := exec.Command("unshare", "-m", "-p", "-f", "--kill-child", "sh", "-ec", `
@@ -136,8 +141,7 @@ mount -t tmpfs none "$1/dev"
 mount -t tmpfs none "$1/run"
 for name in null zero random urandom tty; do touch "$1/dev/$name"; mount --bind "/dev/$name" "$1/dev/$name"; done
 mkdir "$1/dev/pts"; mount --bind /dev/pts "$1/dev/pts"
-mknod "$1/dev/opened" b 7 99
-exec chroot "$1" /bin/sh -c 'sh /scripts/local-top/cryptroot; echo "local-top: $?"; exec sleep 1000'`, "sh", w.root)
+exec chroot "$1" /bin/sh -c "$2"`, "sh", w.root, init)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = console, console, console
 	cmd.Env = append([]string{"PATH=/sbin:/bin:/usr/sbin:/usr/bin", "quiet=n", "ROOTDELAY=2"}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -153,7 +157,7 @@ exec chroot "$1" /bin/sh -c 'sh /scripts/local-top/cryptroot; echo "local-top: $
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
 		pid, err := strconv.Atoi(strings.TrimSpace(string(children)))
 		if err == nil {
-			if _, err = os.Stat(fmt.Sprintf("/proc/%d/root/cryptroot", pid)); err == nil {
+			if root, _ := os.Readlink(fmt.Sprintf("/proc/%d/root", pid)); root == w.root {
 				w.pid = pid
 				return
 			}
@@ -166,12 +170,12 @@ exec chroot "$1" /bin/sh -c 'sh /scripts/local-top/cryptroot; echo "local-top: $
 
 // inside is the command line that runs a program there.
 func (w *machine) inside(argv ...string) []string {
-	return append([]string{"nsenter", "-t", strconv.Itoa(w.pid), "-m", "-p", "-r", "--"}, argv...)
+	return append([]string{"nsenter", "-t", strconv.Itoa(w.pid), "-m", "-p", "-r", "-w", "--"}, argv...)
 }
 
 // opened says whether a disk is open.
 func (w *machine) opened(name string) bool {
-	_, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/opened-%s", w.pid, name))
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/root/%s%s", w.pid, w.mark, name))
 	return err == nil
 }
 

@@ -76,9 +76,6 @@ func (c *command) open(ctx context.Context) error {
 // openable are the disks to open, by name, each of which this admin can open: that is known
 // before the network is touched.
 func (c *command) openable() ([]string, error) {
-	if boot := c.node.Initramfs; boot != nil && boot.Unlock != store.Cryptroot {
-		return nil, diag.Config.Errorf("node %q asks by %q, which this rp-unlock does not know yet", c.Node, boot.Unlock).WithHint("it knows %q", store.Cryptroot)
-	}
 	var names []string // none without an initramfs, see rplan-store(5)
 	for i := range c.node.Disks {
 		d := &c.node.Disks[i]
@@ -131,6 +128,10 @@ func (c *command) prompts(r *Reading, disks []string) error {
 			return diag.Refused.Errorf("node %q waits for the passphrase of a disk %.64q, which the store does not know. Nothing was sent", c.Node, name).
 				WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab", c.Node)
 		}
+		if p.Tries > 0 && p.Tried < 0 {
+			return diag.Refused.Errorf("disk %q: nobody knows how many of its %d tries are left. Nothing was sent", name, p.Tries).
+				WithHint("there is no journal there to count them. The node asks anew when it has been restarted")
+		}
 		if p.Tries > 0 && p.Tried+1 >= p.Tries {
 			return diag.Refused.Errorf("disk %q has one try left of %d: it is not spent. Nothing was sent", name, p.Tries).
 				WithHint("somebody else may be at it. The node asks anew when it has been restarted")
@@ -173,12 +174,13 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 		if err != nil {
 			return results, err
 		}
-		h := &hand{argv: append(via, "cryptroot-unlock"), asks: cryptroot, prompt: forPrompt, answer: forAnswer, open: func(disk string) *secret.Secret {
+		h := c.hand(via, left)
+		h.open = func(disk string) *secret.Secret {
 			if !slices.Contains(left, disk) {
 				return nil
 			}
 			return held[disk]
-		}}
+		}
 		disk, out, said, err := h.give(ctx)
 		done()
 		if disk != "" {
@@ -214,6 +216,15 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 	return results, nil
 }
 
+// hand is a conversation about these disks with what asks for passphrases in the node's initramfs.
+func (c *command) hand(via, disks []string) *hand {
+	h := &hand{argv: append(via, "cryptroot-unlock"), asks: cryptroot, prompt: forPrompt, answer: forAnswer}
+	if c.node.Initramfs.Unlock == store.Systemd {
+		h.argv, h.asks = append(via, systemdCommand(disks, h.prompt, h.answer)), systemd
+	}
+	return h
+}
+
 // failed says what an outcome means, and what to do.
 func (c *command) failed(disk string, out Outcome, said string) error {
 	if said != "" {
@@ -226,6 +237,9 @@ func (c *command) failed(disk string, out Outcome, said string) error {
 	case Unknown:
 		return diag.Refused.Errorf("node %q asks for the passphrase of %.64q, which is not one of its disks that are locked. None was sent, and a try may be spent", c.Node, disk).
 			WithHint("its name in the store, nodes/%s.toml, has to be that of crypttab; if it is that of another node's disk, something is wrong", c.Node)
+	case GaveUp:
+		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
+			WithHint("systemctl restart 'systemd-cryptsetup@%s' makes it ask again, in its initramfs", strings.ReplaceAll(disk, "-", `\x2d`))
 	case LostDuring, LostAfter, Slow:
 		return diag.TryAgain.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("a try may be spent; the next run says how many are left")
 	}

@@ -163,7 +163,6 @@ func sha256(t *testing.T, path string) string {
 func TestHook(t *testing.T) {
 	need.Root(t)
 	need.File(t, "/usr/share/initramfs-tools/hook-functions")
-	key := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5hDqLxTmEY8aJQJ8cPq7kEpTVLq6mUqEjlJD9rKxkE probe"
 	dir := t.TempDir()
 	initrd := filepath.Join(dir, "initrd")
 	for _, d := range []string{"initrd/root-x1/.ssh", "initrd/bin", "etc", "lib"} {
@@ -184,13 +183,13 @@ mount -t tmpfs none "$1/lib"; mkdir "$1/lib/upper" "$1/lib/work"
 mount -t overlay -o "lowerdir=/usr/lib,upperdir=$1/lib/upper,workdir=$1/lib/work" none /usr/lib
 mkdir -p /usr/lib/rplan; cp "$2" /usr/lib/rplan/rplan-probe
 DESTDIR="$1/initrd" verbose=n sh "$3"; sh "$3" prereqs
-cmp /etc/rplan-probe.conf "$1/initrd/etc/rplan-probe.conf"`, "sh", dir, probe, hook, key)
+cmp /etc/rplan-probe.conf "$1/initrd/etc/rplan-probe.conf"`, "sh", dir, probe, hook, probeKey)
 	out, err := cmd.CombinedOutput()
 	if err != nil || string(out) != "dropbear\n" {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for name, want := range map[string]string{
-		"root-x1/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + key + "\n",
+		"root-x1/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + probeKey + "\n",
 		"etc/rplan-probe.conf":         "BOOT='",
 		"usr/lib/rplan/rplan-probe":    "#!/bin/sh",
 	} {

@@ -27,7 +27,7 @@ type Reading struct {
 }
 
 // Prompt is a question for a disk's passphrase.
-type Prompt struct{ Tried, Tries int } // how often it was answered wrongly, and how often it may be; 0 is for ever
+type Prompt struct{ Tried, Tries int } // how often it was answered wrongly, -1 if nobody knows; and how often it may be, 0 is for ever
 
 // Header is what is seen of a LUKS device without its passphrase.
 type Header struct {
@@ -188,7 +188,7 @@ func (p *parser) entry(key string, words []string) (err error) {
 		p.r.Drives[words[0]] = d
 	case "prompt":
 		var q Prompt
-		if q.Tried, err = count(words[1]); err == nil {
+		if q.Tried, err = countOr(words[1]); err == nil {
 			q.Tries, err = count(words[2])
 		}
 		p.r.Prompts[words[0]] = q

@@ -34,8 +34,14 @@ type desk struct {
 // newDesk has a store with the node n1 and these disks, which waits in its initramfs behind dropbear.
 func newDesk(t *testing.T, disks ...string) *desk {
 	t.Helper()
+	return deskOf(t, wait(t, nil, disks...), store.Cryptroot, disks...)
+}
+
+// deskOf is that with a node that asks in this way.
+func deskOf(t *testing.T, node *machine, unlock string, disks ...string) *desk {
+	t.Helper()
 	need.Program(t, "ssh", "ssh-keygen", "age-keygen", "dropbear")
-	d := &desk{machine: wait(t, nil, disks...), dir: t.TempDir(), now: time.Now, boot: port(t), sys: port(t)}
+	d := &desk{machine: node, dir: t.TempDir(), now: time.Now, boot: port(t), sys: port(t)}
 	for _, name := range []string{"admin", "probe", "boot", "sys", "other"} {
 		d.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", d.path(name))
 	}
@@ -45,7 +51,7 @@ func newDesk(t *testing.T, disks ...string) *desk {
 	d.ok(os.WriteFile(d.path("rplan.toml"), []byte(config), 0o600))
 	d.agent("admin")
 
-	s := d.store(disks)
+	s := d.store(unlock, disks)
 	for _, name := range disks {
 		p := crypt.Secret(d, "secret of "+name)
 		to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
@@ -115,14 +121,14 @@ func (d *desk) place() *store.Place {
 }
 
 // store makes the store with the node.
-func (d *desk) store(disks []string) *store.Store {
+func (d *desk) store(unlock string, disks []string) *store.Store {
 	d.Helper()
 	by := &store.Keyring{Admin: "ada", File: d.path("admin")}
 	to := strings.TrimSpace(d.run("age-keygen", "-y", d.path("identity")))
 	s, err := d.place().Init(context.Background(), by, &store.Admin{Name: "ada", Recipients: []string{to}, Signer: strings.TrimSpace(d.read("admin.pub"))}, strings.Repeat("ab", 16))
 	d.ok(err)
-	text := fmt.Sprintf("[initramfs]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n[system]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n",
-		d.boot, strings.TrimSpace(d.read("boot.pub")), d.sys, strings.TrimSpace(d.read("sys.pub")))
+	text := fmt.Sprintf("[initramfs]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\nunlock = %q\n[system]\nhost = \"127.0.0.1\"\nport = %d\nhost-keys = [%q]\n",
+		d.boot, strings.TrimSpace(d.read("boot.pub")), unlock, d.sys, strings.TrimSpace(d.read("sys.pub")))
 	for _, name := range disks {
 		text += fmt.Sprintf("[[disk]]\nname = %q\nadmins = [\"ada\"]\n", name)
 	}
