@@ -9,9 +9,11 @@ import (
 // maxSaid is how much of the end of what a program said is in an error, in bytes.
 const maxSaid = 4 << 10
 
-// head keeps the first max bytes written to it, and fails when there are more.
+// head keeps the first max bytes written to it, and fails when there are more. Then over is
+// called: a program may not notice that nobody listens.
 type head struct {
 	max  int
+	over func()
 	kept []byte
 	full bool
 }
@@ -21,6 +23,7 @@ func (h *head) Write(b []byte) (int, error) {
 	h.kept = append(h.kept, b[:n]...)
 	if n < len(b) {
 		h.full = true
+		h.over()
 		return n, errors.New("too much output")
 	}
 	return n, nil

@@ -49,7 +49,7 @@ type Result struct {
 	ExitCode int    // -1 if a signal ended it, or if it was not started
 }
 
-// Run runs a program to its end. At the end of ctx or the timeout, its process
+// Run runs a program to its end. At the end of ctx or the timeout, or when it says more than MaxOutput, its process
 // group gets SIGTERM and a second later SIGKILL. A child that it leaves behind
 // when it ends by itself, as a daemon does, is let be, and the end of that
 // child's output is not waited for.
@@ -75,7 +75,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w after %v", ErrTimeout, timeout))
 	defer cancel()
 
-	stdout, stderr := &head{max: maxOutput}, &tail{max: maxSaid}
+	stdout, stderr := &head{max: maxOutput, over: cancel}, &tail{max: maxSaid}
 	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
 	cmd.Args[0] = c.Argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), stdout, stderr

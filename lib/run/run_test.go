@@ -360,3 +360,15 @@ func TestLeftBehindWithOutputOpen(t *testing.T) {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }
+
+// TestTooMuchOutput: who goes on for long after it is ended, also if it says no more.
+func TestTooMuchOutput(t *testing.T) {
+	began := time.Now()
+	result, err := Run(context.Background(), Cmd{Argv: []string{"sh", "-c", "trap '' PIPE; echo 123456789; exec sleep 60"}, MaxOutput: 5})
+	if err == nil || !strings.Contains(err.Error(), "more than 5 bytes") || string(result.Stdout) != "12345" {
+		t.Errorf("%q, %v", result.Stdout, err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it was waited for: %s", took)
+	}
+}
