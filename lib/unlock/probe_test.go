@@ -217,7 +217,7 @@ func TestAlive(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	table, err := os.ReadFile("../../contrib/cron/rplan-alive")
+	table, err := os.ReadFile("../../contrib/initramfs/cron")
 	if err != nil {
 		t.Fatal(err)
 	}
