@@ -14,6 +14,7 @@ mlmmj mailman3
 tinycdb iproute2 procps curl openssl strace util-linux
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
+user-mode-linux dropbear-initramfs e2fsprogs
 systemd dracut-core gcc mandoc man-db shellcheck bash-completion zsh fish
 '
 
