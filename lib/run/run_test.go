@@ -142,11 +142,11 @@ func TestForeign(t *testing.T) {
 		t.Errorf("%q, %v", path, err)
 	}
 	mine := filepath.Join(dir, "true")
-	for _, make := range []func() error{
+	for _, put := range []func() error{
 		func() error { return os.Symlink("/usr/bin/true", mine) },
 		func() error { return os.WriteFile(mine, []byte("#!/bin/sh\n"), 0o755) },
 	} {
-		if err := make(); err != nil {
+		if err := put(); err != nil {
 			t.Fatal(err)
 		}
 		if path, err := Foreign("true"); path != mine || err != nil {

@@ -254,7 +254,11 @@ func TestTraces(t *testing.T) {
 		d.put("boot/rplan-boots", fmt.Sprint(boots))
 	}
 	counts(20, 7)
+	d.put("boot/initrd.img-6.1", "initramfs")
 	d.enrolled()
+	d.put("boot/initrd.img-6.1", "initramfs of somebody's")
+	d.refused(d.do(Options{}), diag.Suspicious, "/boot/initrd.img-6.1", "No passphrase was sent", "find out what the grave lines mean")
+	d.put("boot/initrd.img-6.1", "initramfs")
 	disk := filepath.Join(d.root, "disk-root")
 	old := filepath.Join(t.TempDir(), "header")
 	crypt.Cryptsetup(t, "", "luksHeaderBackup", "--header-backup-file", old, disk)

@@ -50,7 +50,7 @@ func (d *desk) cut() {
 // until waits for something in the node.
 func (d *desk) until(what string, is func() bool) {
 	d.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.Errorf("not yet: %s", what)
 			return

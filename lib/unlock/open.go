@@ -89,13 +89,16 @@ func (c *command) open(ctx context.Context) error {
 // foreign tells of programs that could be something else than they seem. They are used all
 // the same: who chose them may have reasons, and who did not has been told.
 func (c *command) foreign() error {
-	for _, program := range [][2]string{{"ssh", "it gets the passphrases in clear"}, {"ssh-keygen", "it says who signed the store"}} {
+	for _, program := range [][2]string{
+		{"ssh", "ssh is %q, which others than root can replace: it gets the passphrases in clear"},
+		{"ssh-keygen", "ssh-keygen is %q, which others than root can replace: it says who signed the store"},
+	} {
 		path, err := run.Foreign(program[0])
 		if err != nil {
 			return err
 		}
 		if path != "" {
-			c.say("%s is %q, which others than root can replace: %s", program[0], path, program[1])
+			c.say(program[1], path)
 		}
 	}
 	return nil

@@ -327,13 +327,17 @@ func TestWrongPassphrase(t *testing.T) {
 	put(t, filepath.Join(d.root, "boot/rplan-alive"), "1")
 	d.now = func() time.Time { return time.Now().Add(8 * time.Minute) }
 	d.ok(d.do(Options{Planned: true, Why: "new memory", For: time.Hour}))
-	for _, left := range []string{"bad password", "has one try left of 3"} {
-		err := d.do(Options{Yes: true})
-		if err == nil || !strings.Contains(err.Error(), left) || !strings.Contains(d.errs.String(), "EXPLAINED") {
-			t.Errorf("want %q: %v\n%s", left, err, &d.errs)
-		}
+	for _, want := range []struct {
+		kind  diag.Kind
+		words []string
+	}{
+		{diag.Failed, []string{`node "n1", disk "root": wrong passphrase`, "bad password", "not tried again", "EXPLAINED"}},
+		{diag.Refused, []string{"has one try left of 3: it is not spent. Nothing was sent", "EXPLAINED"}},
+	} {
+		d.refused(d.do(Options{Yes: true}), want.kind, want.words...)
 		d.spend() // as somebody at the console does
 	}
+	d.unlocked("root: wrong passphrase")
 	if d.opened("root") {
 		t.Error("it opened")
 	}
