@@ -124,6 +124,7 @@ func (d *desk) node(maxOff string) []byte {
 	for _, disk := range []string{RootDisk, DataDisk} {
 		text += fmt.Sprintf("[[disk]]\nname = %q\nadmins = [\"ada\"]\n", disk)
 	}
+	text += fmt.Sprintf("[[disk]]\nname = %q\nwhere = \"system\"\ndevice = \"/dev/ubde\"\nuuid = %q\nmount = \"/srv\"\nadmins = [\"ada\"]\n", MailDisk, mailUUID)
 	return []byte(text)
 }
 

@@ -13,33 +13,37 @@ import (
 	"rplan/tests/crypt"
 )
 
-// The UUIDs of a machine's file system of /boot and of its two LUKS devices.
+// The UUIDs of a machine's file system of /boot and of its LUKS devices.
 const (
 	bootUUID = "11111111-1111-4111-8111-111111111111"
 	rootUUID = "22222222-2222-4222-8222-222222222222"
 	dataUUID = "33333333-3333-4333-8333-333333333333"
+	mailUUID = "44444444-4444-4444-8444-444444444444"
 )
 
-// The names of the two in crypttab(5), in the order in which they are asked for.
+// The names of its disks: two in crypttab(5), in the order in which they are asked for, and one that the
+// running system opens.
 const (
 	RootDisk = "cryptroot"
 	DataDisk = "data"
+	MailDisk = "mail"
 )
 
 // Disks is a machine that is off: a directory with what does not need power.
 type Disks struct{ dir string }
 
-// The images in it, /dev/ubda to /dev/ubdd of the machine.
+// The images in it, /dev/ubda to /dev/ubde of the machine.
 const (
 	bootImage = "boot.img" // the file system of /boot
 	rootImage = "root.img" // LUKS2
 	dataImage = "data.img" // likewise
 	smartFile = "smart.img"
-	oldHeader = "header" // of rootImage, as it was before its passphrase was changed
+	mailImage = "mail.img" // LUKS2, with a file system
+	oldHeader = "header"   // of rootImage, as it was before its passphrase was changed
 )
 
 // images are copied with the machine.
-var images = []string{bootImage, rootImage, dataImage, smartFile, oldHeader}
+var images = []string{bootImage, rootImage, dataImage, smartFile, mailImage, oldHeader}
 
 // Build installs a machine in dir, which is on a tmpfs. keys is a directory with the public keys admin.pub
 // and probe.pub, and with the host keys of its initramfs and its system. The passphrases are those of the disks.
@@ -56,7 +60,7 @@ func Build(t testing.TB, dir, keys string, passphrases map[string]string) Disks 
 	here, err := filepath.Abs(".")
 	must(t, err)
 	script := exec.Command("unshare", "-m", "sh", "image.sh", dir, filepath.Join(here, "../../contrib/initramfs"), here)
-	script.Env = append(os.Environ(), "TMPDIR="+dir, "BOOT="+bootUUID, "ROOT="+rootUUID, "DATA="+dataUUID)
+	script.Env = append(os.Environ(), "TMPDIR="+dir, "BOOT="+bootUUID, "ROOT="+rootUUID, "DATA="+dataUUID, "MAIL="+mailUUID)
 	if out, err := script.CombinedOutput(); err != nil {
 		t.Fatalf("image.sh: %v: %s", err, tail(string(out)))
 	}
@@ -65,15 +69,21 @@ func Build(t testing.TB, dir, keys string, passphrases map[string]string) Disks 
 	run(t, "mkfs.ext4", append(now, "-U", bootUUID, "-d", d.path("boot"), d.path(bootImage), "40M")...)
 	run(t, "mkfs.ext4", append(now, "-d", d.path("system"), d.path(rootImage), "24M")...)
 	must(t, os.Truncate(d.path(rootImage), 56<<20))
+	run(t, "mkfs.ext4", append(now, d.path(mailImage), "4M")...)
+	must(t, os.Truncate(d.path(mailImage), 36<<20))
 	must(t, os.WriteFile(d.path(dataImage), nil, 0o600))
 	must(t, os.Truncate(d.path(dataImage), 18<<20))
 	// Without a device-mapper a file can be encrypted, but not opened.
-	crypt.Cryptsetup(t, "before", append([]string{"reencrypt", "-q", "--encrypt", "--uuid", rootUUID, "--resilience", "none",
-		"--reduce-device-size", "32M", "--key-file=-", d.path(rootImage)}, crypt.Cheap...)...)
+	encrypt := func(image, uuid, passphrase string) {
+		crypt.Cryptsetup(t, passphrase, append([]string{"reencrypt", "-q", "--encrypt", "--uuid", uuid, "--resilience", "none",
+			"--reduce-device-size", "32M", "--key-file=-", d.path(image)}, crypt.Cheap...)...)
+	}
+	encrypt(rootImage, rootUUID, "before")
+	encrypt(mailImage, mailUUID, passphrases[MailDisk])
 	crypt.Cryptsetup(t, "", "luksHeaderBackup", "--header-backup-file", d.path(oldHeader), d.path(rootImage))
 	crypt.Cryptsetup(t, "before\n"+passphrases[RootDisk]+"\n", append([]string{"luksChangeKey", "-q", d.path(rootImage)}, crypt.Cheap...)...)
 	crypt.Cryptsetup(t, passphrases[DataDisk], append([]string{"luksFormat", "-q", "--uuid", dataUUID, "--key-file=-", d.path(dataImage)}, crypt.Cheap...)...)
-	d.setDrives(t, []drive{{"ubda", "BOOT1", 100, 7}, {"ubdb", "ROOT1", 100, 7}, {"ubdc", "DATA1", 100, 7}})
+	d.setDrives(t, []drive{{"ubda", "BOOT1", 100, 7}, {"ubdb", "ROOT1", 100, 7}, {"ubdc", "DATA1", 100, 7}, {"ubde", "MAIL1", 100, 7}})
 	return d
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a node consists of: $1/boot becomes its /boot, with a kernel and an initramfs, and $1/system its root file
 # system, of busybox and dropbear. $1/keys has its SSH keys, $2 is contrib/initramfs, $3 this directory.
-# BOOT, ROOT and DATA are the UUIDs that its file system of /boot and its two LUKS devices will have.
+# BOOT, ROOT, DATA and MAIL are the UUIDs that its file system of /boot and its three LUKS devices will have.
 #
 # Runs in a mount namespace of its own: mkinitramfs(8) reads the configuration of the machine that it
 # runs on, so this one gets, over its own /etc and /usr, what the node would have there.
@@ -31,6 +31,7 @@ E
 cat >/etc/fstab <<E
 /dev/mapper/cryptroot / ext4 errors=remount-ro 0 1
 UUID=$BOOT /boot ext4 defaults 0 2
+/dev/mapper/mail /srv ext4 noauto,nosuid 0 2
 E
 rm -rf /etc/initramfs-tools/hooks /etc/initramfs-tools/conf.d
 mkdir /etc/initramfs-tools/hooks /etc/initramfs-tools/conf.d
@@ -56,9 +57,10 @@ E
 cat >"$out/over/blkid" <<E
 #!/bin/sh
 case "\$*" in
-'-t TYPE=crypto_LUKS -o device') printf '%s\n' /dev/ubdb /dev/ubdc ;;
+'-t TYPE=crypto_LUKS -o device') printf '%s\n' /dev/ubdb /dev/ubdc /dev/ubde ;;
 '-s UUID -o value /dev/ubdb') echo $ROOT ;;
 '-s UUID -o value /dev/ubdc') echo $DATA ;;
+'-s UUID -o value /dev/ubde') echo $MAIL ;;
 *) exec /usr/sbin/blkid "\$@" ;;
 esac
 E
@@ -75,11 +77,12 @@ DESTDIR=$out/system
 export DESTDIR verbose=n
 cd "$DESTDIR"
 mkdir -p usr/bin usr/sbin usr/lib usr/lib64 usr/lib/rplan usr/share/initramfs-tools boot dev etc/dropbear \
-	etc/initramfs-tools/hooks etc/rplan proc run sys tmp root/.ssh
+	etc/cron.d srv etc/initramfs-tools/hooks etc/rplan proc run sys tmp root/.ssh
 ln -s usr/bin usr/sbin usr/lib usr/lib64 .
-for program in /bin/busybox /usr/sbin/dropbear /usr/bin/findmnt /usr/sbin/blkid; do copy_exec "$program"; done
+for program in /bin/busybox /usr/sbin/dropbear /usr/bin/findmnt /usr/sbin/blkid /usr/sbin/cryptsetup; do copy_exec "$program"; done
 for name in $(busybox --list); do [ -e "bin/$name" ] || [ -e "sbin/$name" ] || ln -s busybox "bin/$name"; done
 install -m 755 "$here/init.sh" sbin/init
+install -m 644 "$initramfs/cron" etc/cron.d/rplan-alive
 install -m 755 "$here/smartctl.sh" sbin/smartctl
 cp -p /etc/crypttab /etc/fstab /etc/rplan-probe.conf etc
 cp -p /usr/lib/rplan/rplan-probe usr/lib/rplan

@@ -1,5 +1,5 @@
 // Package machine is a node that really boots: Debian's kernel for User-mode Linux, an initramfs that Debian's
-// mkinitramfs makes, with dropbear and contrib/initramfs, an encrypted root and a second encrypted disk.
+// mkinitramfs makes, with dropbear and contrib/initramfs, an encrypted root, a second encrypted disk, and one that the running system opens.
 //
 // It needs root, /dev/net/tun and packages, and neither a virtual machine nor loop devices nor a device-mapper.
 package machine
@@ -100,7 +100,7 @@ func (m *Machine) On() {
 	must(m, err)
 	defer keyboard.Close()
 	m.power = m.Command(context.Background(), "./vmlinuz", "mem=160M",
-		"ubd0="+bootImage, "ubd1="+rootImage, "ubd2="+dataImage, "ubd3="+smartFile, "initrd=initrd",
+		"ubd0="+bootImage, "ubd1="+rootImage, "ubd2="+dataImage, "ubd3="+smartFile, "ubd4="+mailImage, "initrd=initrd",
 		"eth0=tuntap,tap0", "ip="+Address+"::10.0.2.2:255.255.255.0:n1:eth0:off",
 		"root=/dev/mapper/"+RootDisk, "panic=1", "pty.legacy_count=0", "con=null", "con0=fd:0,fd:1")
 	m.power.Dir = m.dir

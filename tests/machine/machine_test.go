@@ -37,6 +37,7 @@ const (
 var passphrases = map[string]string{
 	RootDisk: "tXk4mWq7vRj2hNc9pLz6bGf3dSy8aKe5uHw4tQm7",
 	DataDisk: "gJr5nBv8cYx3kPd6wTs9fMh2zLq7aRe4uVk5jXn8",
+	MailDisk: "bQz7kRt2wMv5hXc8nJp4dFs6gLy3aUe9tKm2jWq5",
 }
 
 // scene is a machine and the desk of its admin.
@@ -132,7 +133,7 @@ func (s *scene) enrol() {
 	}
 	s.m.Answers(s.public("system"))
 	s.hook()
-	s.calls(s.m, 0, []string{"3 files of /boot, 2 LUKS headers, 3 drives"}, "--enrol", "n1")
+	s.calls(s.m, 0, []string{"3 files of /boot, 3 LUKS headers, 4 drives"}, "--enrol", "n1")
 	s.m.Off()
 }
 
@@ -163,7 +164,10 @@ func (s *scene) clean() {
 	s.waits()
 	s.judges(s.m, initramfs, unlock.Clean, nil, "--check", "n1")
 	s.untouched()
-	s.calls(s.m, 0, []string{"disk cryptroot: open", "disk data: open", "node n1 is up"}, "n1")
+	s.calls(s.m, 0, []string{"disk cryptroot: open", "disk data: open", "disk mail: open", "node n1 is up"}, "n1")
+	if said, err := s.m.Says(s.key("admin"), s.public("system"), "", "findmnt -rn /srv"); err != nil || !strings.HasPrefix(said, "/srv /dev/mapper/mail ext4 rw,nosuid") {
+		s.Errorf("mounted is %q, %v", said, err)
+	}
 	if e := s.last(); e.Verdict != "clean" || e.Result != "open" || e.Rotate {
 		s.Errorf("%+v", e)
 	}
@@ -178,7 +182,7 @@ func (s *scene) clean() {
 func (s *scene) wrongPassphrase() {
 	s.seal(DataDisk, "not "+passphrases[DataDisk])
 	s.waits()
-	s.calls(s.m, 1, []string{"disk cryptroot: open", "disk data: wrong passphrase", "not one of this disk's"}, "n1")
+	s.calls(s.m, 3, []string{"disk cryptroot: open", "disk data: wrong passphrase", "not one of this disk's"}, "n1")
 	s.seal(DataDisk, passphrases[DataDisk])
 	said := s.calls(s.m, 0, []string{"disk data: open", "node n1 is up"}, "n1")
 	if strings.Contains(said.errs, "disk "+RootDisk) {
