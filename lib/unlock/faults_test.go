@@ -284,3 +284,15 @@ func TestTraces(t *testing.T) {
 		t.Errorf("the journal has %+v", all)
 	}
 }
+
+// TestBetweenTwoTries: how many are left is known also in the moment in which nobody asks.
+func TestBetweenTwoTries(t *testing.T) {
+	d := newDesk(t, "root")
+	d.listens("boot", d.boot)
+	d.enrolled()
+	wrong := map[string]string{"root": "wrong"}
+	d.gives(d.machine.hand(wrong), "root", Wrong)
+	d.gives(d.machine.hand(wrong), "root", Wrong)
+	d.refused(d.do(Options{}), diag.Refused, "one try left of 3")
+	d.untouched("root", 2)
+}

@@ -132,7 +132,7 @@ func (c *command) openable() (early []string, late []*store.Disk, err error) {
 // are left to open there and later. The reading is nil if there are none.
 func (c *command) find(ctx context.Context, early []string, late []*store.Disk) (r *Reading, left []string, err error) {
 	if len(early) > 0 {
-		r, err = c.probe(ctx, c.node.Initramfs)
+		r, err = c.atPrompt(ctx)
 		switch {
 		case err == nil && r.Where != inInitramfs:
 			return nil, nil, diag.Refused.Errorf("what answers at %s says that it is no initramfs but a %s. Nothing was sent", c.node.Initramfs.Address(), r.Where)
@@ -157,6 +157,27 @@ func (c *command) find(ctx context.Context, early []string, late []*store.Disk) 
 		err = diag.Refused.Errorf("what answers at %s says that it is no running system but an %s. Nothing was sent", c.node.System.Address(), r.Where)
 	}
 	return r, left, err
+}
+
+// looks is how often a node is asked until it waits for a passphrase.
+const looks = 3
+
+// atPrompt asks a node in its initramfs what it looks like, and again where it waits for no
+// passphrase: between two tries it does so for a second, and then does not say how many are left.
+func (c *command) atPrompt(ctx context.Context) (r *Reading, err error) {
+	for look := range looks {
+		if look > 0 {
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(pause):
+			}
+		}
+		if r, err = c.probe(ctx, c.node.Initramfs); err != nil || len(r.Prompts) > 0 || r.Where != inInitramfs {
+			break
+		}
+	}
+	return r, err
 }
 
 func names(disks []*store.Disk) (all []string) {
