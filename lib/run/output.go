@@ -12,6 +12,7 @@ const maxSaid = 4 << 10
 // head keeps the first max bytes written to it, and fails when there are more.
 type head struct {
 	max  int
+	end  func() // the program: not all of them end by themselves where nobody reads, ssh(1) reads on
 	kept []byte
 	full bool
 }
@@ -21,6 +22,7 @@ func (h *head) Write(b []byte) (int, error) {
 	h.kept = append(h.kept, b[:n]...)
 	if n < len(b) {
 		h.full = true
+		h.end()
 		return n, errors.New("too much output")
 	}
 	return n, nil

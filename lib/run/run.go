@@ -75,7 +75,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w after %v", ErrTimeout, timeout))
 	defer cancel()
 
-	stdout, stderr := &head{max: maxOutput}, &tail{max: maxSaid}
+	stdout, stderr := &head{max: maxOutput, end: cancel}, &tail{max: maxSaid}
 	cmd := exec.CommandContext(ctx, path, c.Argv[1:]...)
 	cmd.Args[0] = c.Argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Stdin), stdout, stderr
