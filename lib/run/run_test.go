@@ -254,6 +254,9 @@ func TestMaxOutput(t *testing.T) {
 	if r, _ := fail(t, c, `"/bin/sh": more than 1000 bytes of output`); !bytes.Equal(r.Stdout, bytes.Repeat([]byte("y\n"), 500)) {
 		t.Errorf("stdout has %d bytes", len(r.Stdout))
 	}
+	c = sh("trap '' PIPE; while :; do echo y; done 2>/dev/null") // which does not care that nobody reads
+	c.MaxOutput = 1000
+	fail(t, c, `"/bin/sh": more than 1000 bytes of output`)
 }
 
 func TestTimeout(t *testing.T) {

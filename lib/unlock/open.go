@@ -86,24 +86,6 @@ func (c *command) open(ctx context.Context) error {
 	return c.conclude(ctx, by, r, verdict, all, results, up, err)
 }
 
-// foreign tells of programs that could be something else than they seem. They are used all
-// the same: who chose them may have reasons, and who did not has been told.
-func (c *command) foreign() error {
-	for _, program := range [][2]string{
-		{"ssh", "ssh is %q, which others than root can replace: it gets the passphrases in clear"},
-		{"ssh-keygen", "ssh-keygen is %q, which others than root can replace: it says who signed the store"},
-	} {
-		path, err := run.Foreign(program[0])
-		if err != nil {
-			return err
-		}
-		if path != "" {
-			c.say(program[1], path)
-		}
-	}
-	return nil
-}
-
 // openable are the disks to open, those that the initramfs waits for and those that the running
 // system opens, each of which this admin can open: that is known before the network is touched.
 func (c *command) openable() (early []string, late []*store.Disk, err error) {
@@ -232,19 +214,6 @@ func (c *command) prompts(r *Reading, disks []string) error {
 		}
 	}
 	return nil
-}
-
-// whose says of a name that is none of the node's locked disks what the store knows of it.
-func (c *command) whose(disk string) string {
-	if c.node.Disk(disk) != nil {
-		return "which was not expected to be locked"
-	}
-	for _, node := range slices.Sorted(maps.Keys(c.store.Nodes)) {
-		if c.store.Nodes[node].Disk(disk) != nil {
-			return fmt.Sprintf("which is one of node %q: you are not where you believe to be", node)
-		}
-	}
-	return "which the store does not know"
 }
 
 // passphrases are those of disks, by name.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -87,19 +86,6 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 		c.say("the passphrases of its disks have to be replaced, and what was on them counts as read")
 	}
 	return nil
-}
-
-// waits says for which disks the node asks now, "" where that cannot be seen.
-func (c *command) waits(ctx context.Context) string {
-	r, err := c.probe(ctx, c.node.Initramfs)
-	if err != nil {
-		return ""
-	}
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(r.Prompts)) {
-		all = append(all, fmt.Sprintf("disk %q, with %d of %d tries spent", name, r.Prompts[name].Tried, r.Prompts[name].Tries))
-	}
-	return strings.Join(all, " and of ")
 }
 
 // settle says of disks of which a node that came up told nothing what its system shows.
