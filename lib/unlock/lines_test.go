@@ -1,6 +1,7 @@
 package unlock
 
 import (
+	"context"
 	"io"
 	"testing"
 	"time"
@@ -220,4 +221,43 @@ func TestNoPrompt(t *testing.T) {
 	d.release()
 	d.untouched("root", 1)
 	d.refused((&command{Options: Options{Node: "n1"}}).failed("", NoPrompt, ""), diag.TryAgain, "no prompt came", "no passphrase was sent")
+}
+
+// TestInterrupted: what was sent is in the journal, also if nobody waits for the system.
+func TestInterrupted(t *testing.T) {
+	d := newDesk(t, "root")
+	d.listens("boot", d.boot)
+	d.enrolled()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for !d.opened("root") && ctx.Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second) // now it waits for the system
+		cancel()
+	}()
+	d.refused(d.during(ctx, Options{}), diag.Failed, "interrupted before the system", "in the journal")
+	if all := d.entries(); len(all) != 1 || all[0].Result != "root: open" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestSeenRunning: by what the journal says of an earlier run, the node was seen to run, or may have come up.
+func TestSeenRunning(t *testing.T) {
+	for result, want := range map[string][2]bool{
+		"open":                               {true, true},
+		"open late":                          {true, true},
+		"it runs; mail: wrong passphrase":    {true, true},
+		"root: open, mail: wrong passphrase": {false, true},
+		"root: session lost after sending":   {false, true},
+		"root: no answer in time":            {false, true},
+		"root: wrong passphrase":             {false, false},
+		"root: session lost while sending":   {false, false},
+		"root: prompt for an unknown disk":   {false, false},
+	} {
+		if got := [2]bool{seenRunning(result), mayHaveBooted(result)}; got != want {
+			t.Errorf("%q: %v, want %v", result, got, want)
+		}
+	}
 }

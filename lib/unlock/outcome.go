@@ -54,7 +54,7 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 			return err
 		}
 		e.Seen = seen
-		if err := c.note(ctx, by, e); err != nil {
+		if err := c.note(context.WithoutCancel(ctx), by, e); err != nil { // also of what somebody interrupts
 			c.say("the journal has no word of this: %v", err)
 		}
 	}
@@ -70,6 +70,8 @@ func (c *command) conclude(ctx context.Context, by *store.Keyring, r *Reading, v
 		return diag.Partial.Errorf("some disks are open, and not all: %w", stopped)
 	case stopped != nil:
 		return stopped
+	case !up && ctx.Err() != nil:
+		return diag.Failed.Errorf("interrupted before the system of node %q was seen", c.Node).WithHint("what was sent is in the journal; rp-unlock --check %s says when it is there", c.Node)
 	case !up:
 		err := diag.TryAgain.Errorf("all that node %q asked for was sent, and its system did not answer at %s in %s", c.Node, c.node.System.Address(), span(cmp.Or(c.patience.boot, forSystem))).
 			WithHint("look at its console if you can; rp-unlock --check %s says when it is there", c.Node)
@@ -126,7 +128,7 @@ func resultOf(results []Result, up bool) string {
 
 // seenRunning says whether an entry's result says that somebody saw the node run.
 func seenRunning(result string) bool {
-	return result == string(Opened) || strings.HasPrefix(result, runs)
+	return result == string(Opened) || result == string(Late) || strings.HasPrefix(result, runs)
 }
 
 // mayHaveBooted says whether a node can have come up after what an entry says came of its disks.

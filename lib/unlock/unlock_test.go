@@ -201,6 +201,12 @@ func (d *desk) listens(key string, port int) (stop func()) {
 
 func (d *desk) do(o Options) error {
 	d.Helper()
+	return d.during(context.Background(), o)
+}
+
+// during is do, until the end of ctx.
+func (d *desk) during(ctx context.Context, o Options) error {
+	d.Helper()
 	d.out.Reset()
 	d.errs.Reset()
 	o.Config = d.path("rplan.toml")
@@ -208,7 +214,7 @@ func (d *desk) do(o Options) error {
 		o.Node = "n1"
 	}
 	d.env.Stdout, d.env.Stderr, d.env.Now = &d.out, &d.errs, d.now
-	return Run(context.Background(), &d.env, o)
+	return Run(ctx, &d.env, o)
 }
 
 func (d *desk) refused(err error, kind diag.Kind, words ...string) {
