@@ -120,16 +120,7 @@ func forgetCached() {
 // for it alone.
 func TestDracut(t *testing.T) {
 	root := dracut(t)
-	for name, want := range map[string]string{
-		"root/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + probeKey + "\n",
-		"etc/rplan-probe.conf":      "BOOT='",
-		"usr/lib/rplan/rplan-probe": "#!/bin/sh",
-	} {
-		text, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil || !strings.HasPrefix(string(text), want) {
-			t.Errorf("%s is %q, %v", name, text, err)
-		}
-	}
+	hooked(t, root, "root")
 	path := filepath.Join(root, "disk")
 	crypt.LUKS(t, path, "luks2")
 	put(t, filepath.Join(root, "etc/rplan-probe.conf"), "DEVICES=/disk\n")

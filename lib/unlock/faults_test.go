@@ -33,12 +33,14 @@ func (d *desk) untouched(disk string, tried int) {
 	d.Errorf("disk %s: %+v, not %d tried", disk, got, tried)
 }
 
-// entries are those of the journal.
-func (d *desk) entries() []store.Entry {
+// entries are those of the journal about a node.
+func (d *desk) entries() []store.Entry { return d.entriesOf("n1") }
+
+func (d *desk) entriesOf(node string) []store.Entry {
 	d.Helper()
 	s, err := d.place().Open(context.Background())
 	d.ok(err)
-	all, wrong, err := s.Journal(context.Background(), "n1")
+	all, wrong, err := s.Journal(context.Background(), node)
 	if err != nil || len(wrong) > 0 {
 		d.Fatalf("%v, %q", err, wrong)
 	}

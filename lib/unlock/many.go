@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"rplan/lib/app"
 	"rplan/lib/diag"
@@ -54,15 +56,24 @@ func (c *command) many(ctx context.Context) error {
 	failed := make([]error, len(all))
 	room := make(chan struct{}, atOnce)
 	var done sync.WaitGroup
+	var fault atomic.Value // a panic in one of them, which is the main goroutine's then: the others go on
 	for i, one := range all {
 		done.Go(func() {
 			room <- struct{}{}
-			defer func() { <-room }()
+			defer func() {
+				<-room
+				if p := recover(); p != nil {
+					fault.Store(fmt.Sprintf("node %q: %v\n%s", one.Node, p, debug.Stack()))
+				}
+			}()
 			failed[i] = one.one(ctx)
 			one.finish(failed[i])
 		})
 	}
 	done.Wait()
+	if p := fault.Load(); p != nil {
+		panic(p)
+	}
 	if c.JSON {
 		reports := []Report{}
 		for _, one := range all {

@@ -189,22 +189,28 @@ cmp /etc/rplan-probe.conf "$1/initrd/etc/rplan-probe.conf"`, "sh", dir, probe, h
 	if err != nil || string(out) != "dropbear\n" {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, want := range map[string]string{
-		"root-x1/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + probeKey + "\n",
-		"etc/rplan-probe.conf":         "BOOT='",
-		"usr/lib/rplan/rplan-probe":    "#!/bin/sh",
-	} {
-		text, err := os.ReadFile(filepath.Join(initrd, name))
-		if err != nil || !strings.HasPrefix(string(text), want) {
-			t.Errorf("%s is %q, %v", name, text, err)
-		}
-	}
+	hooked(t, initrd, "root-x1")
 	if info, err := os.Stat(filepath.Join(initrd, "usr/lib/rplan/rplan-probe")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v, %v", info, err)
 	}
 	for _, program := range []string{"sha256sum", "od", "awk"} {
 		if _, err := os.Stat(filepath.Join(initrd, "usr/bin", program)); err != nil {
 			t.Errorf("%s is missing: %v", program, err)
+		}
+	}
+}
+
+// hooked wants in an initramfs what the hook leaves there: the probe, and a key for it beside the admin's.
+func hooked(t *testing.T, root, home string) {
+	t.Helper()
+	for name, want := range map[string]string{
+		home + "/.ssh/authorized_keys": "ssh-ed25519 AAAA admin\n" + `command="/usr/lib/rplan/rplan-probe",no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty ` + probeKey + "\n",
+		"etc/rplan-probe.conf":         "BOOT='",
+		"usr/lib/rplan/rplan-probe":    "#!/bin/sh",
+	} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil || !strings.HasPrefix(string(text), want) {
+			t.Errorf("%s is %q, %v", name, text, err)
 		}
 	}
 }
