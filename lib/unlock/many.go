@@ -83,7 +83,7 @@ func (c *command) many(ctx context.Context) error {
 			return err
 		}
 	}
-	return sum(all, failed)
+	return c.sum(all, failed)
 }
 
 // beside is a run for one of several nodes, whose messages say which.
@@ -93,17 +93,18 @@ func (c *command) beside(name string, shared *together) *command {
 	env.Stdout, env.Stderr = &bytes.Buffer{}, &prefixed{prefix: name + ": ", to: c.env.Stderr, mu: &shared.out}
 	one.env, one.Node, one.node, one.shared = &env, name, c.store.Nodes[name], shared
 	one.JSON = false
-	one.result = Report{Node: name}
+	one.result = Report{Node: name, Observations: []Observation{}}
 	return &one
 }
 
 // finish prints what a run had to say, in one piece.
 func (c *command) finish(err error) {
 	if err != nil {
-		c.say("%v", err)
+		text := err.Error()
 		if hint := diag.HintOf(err); hint != "" {
-			c.say("hint: %s", hint)
+			text += "\nhint: " + hint
 		}
+		c.say("%s", text) // at once: others have something to say too
 		c.result.Error = err.Error()
 	}
 	c.shared.out.Lock()
@@ -114,7 +115,7 @@ func (c *command) finish(err error) {
 }
 
 // sum is the end of a run for several nodes.
-func sum(all []*command, failed []error) error {
+func (c *command) sum(all []*command, failed []error) error {
 	var wrong []string
 	kind := diag.Kind(0)
 	for i, err := range failed {
@@ -135,7 +136,11 @@ func sum(all []*command, failed []error) error {
 	case kind != diag.Suspicious && len(wrong) < len(all):
 		kind = diag.Partial
 	}
-	return kind.Errorf("%d of %d nodes: not %s", len(all)-len(wrong), len(all), strings.Join(wrong, ", "))
+	is := "up"
+	if c.Check {
+		is = "well"
+	}
+	return kind.Errorf("%d of %d nodes %s; not %s", len(all)-len(wrong), len(all), is, strings.Join(wrong, ", "))
 }
 
 // prefixed writes whole lines, each with a prefix, to what others write to as well.

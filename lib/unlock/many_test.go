@@ -35,10 +35,10 @@ func TestAll(t *testing.T) {
 	away.enrolledAs("n3")
 	d.foreign("n4")
 
-	d.refused(d.do(Options{All: true, Check: true}), diag.Partial, "2 of 4 nodes: not n3, n4", "n3: ", "n4: ", "never enrolled")
+	d.refused(d.do(Options{All: true, Check: true}), diag.Partial, "2 of 4 nodes well; not n3, n4", "n3: ", "n4: ", "never enrolled")
 	d.comesUp("root")
 	n2.comesUp("root")
-	d.refused(d.do(Options{All: true}), diag.Partial, "2 of 3 nodes: not n3", "n1: disk root: open", "n2: disk root: open", "node n1 is up", "node n2 is up", "n3: node", "n4: left to others")
+	d.refused(d.do(Options{All: true}), diag.Partial, "2 of 3 nodes up; not n3", "n1: disk root: open", "n2: disk root: open", "node n1 is up", "node n2 is up", "n3: node", "n4: left to others")
 	if !d.opened("root") || !n2.opened("root") {
 		t.Error("a disk is not open")
 	}
@@ -71,7 +71,7 @@ func TestAllJSON(t *testing.T) {
 	d.put("boot/vmlinuz-6.1", "another kernel")
 	d.add("n2", d.described("root"))
 	d.seal("n2", "root", "secret of root")
-	d.refused(d.do(Options{All: true, JSON: true}), diag.Suspicious, "0 of 2 nodes: not n1, n2")
+	d.refused(d.do(Options{All: true, JSON: true}), diag.Suspicious, "0 of 2 nodes up; not n1, n2")
 	var got []Report
 	if err := json.Unmarshal(d.out.Bytes(), &got); err != nil {
 		t.Fatalf("%v in %s", err, &d.out)

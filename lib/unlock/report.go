@@ -14,8 +14,8 @@ import (
 // Report is what is printed for machines.
 type Report struct {
 	Node         string        `json:"node"`
-	Where        string        `json:"where"`
-	Verdict      Verdict       `json:"verdict"`
+	Where        string        `json:"where,omitempty"`
+	Verdict      Verdict       `json:"verdict,omitempty"`
 	Observations []Observation `json:"observations"`
 	Disks        []Result      `json:"disks,omitempty"`
 	Error        string        `json:"error,omitempty"` // of one node of several
