@@ -35,9 +35,9 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("%q on %s: exit status %d%s", e.Verb, e.Host, e.Code, after(e.Said))
 }
 
-// sshFailed is the exit code of ssh(1) that says that it failed itself. A
+// ExitFailed is the exit code of ssh(1) that says that it failed itself (EXIT STATUS). A
 // command that exits so cannot be told from that; rplan's do not.
-const sshFailed = 255
+const ExitFailed = 255
 
 // explain says what err of ssh(1) means. The standard output of the command,
 // which is data, is in no error.
@@ -53,7 +53,7 @@ func (c *Client) explain(ctx context.Context, host netip.Addr, words []string, r
 		return fmt.Errorf("%s: %w", host, context.Cause(ctx))
 	case !exited:
 		return fmt.Errorf("%s: %w", host, err)
-	case exit.ExitCode() == sshFailed:
+	case exit.ExitCode() == ExitFailed:
 		return c.failed(host, said)
 	case exit.ExitCode() < 0:
 		return fmt.Errorf("%s: \"ssh\": %w%s", host, exit, after(said))

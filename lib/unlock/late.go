@@ -1,6 +1,7 @@
 package unlock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/run"
 	"rplan/lib/secret"
+	"rplan/lib/ssh"
 	"rplan/lib/store"
 )
 
@@ -48,16 +50,9 @@ func asking(disks []*store.Disk) string {
 }
 `)
 	for _, d := range disks {
-		fmt.Fprintf(&b, "state %s %s %s %s\n", d.Name, d.Device, orDash(strings.ToLower(d.UUID)), orDash(d.Mount))
+		fmt.Fprintf(&b, "state %s %s %s %s\n", d.Name, d.Device, cmp.Or(strings.ToLower(d.UUID), "-"), cmp.Or(d.Mount, "-"))
 	}
 	return b.String()
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // parseStates reads what that script said of these disks, and of no other, strictly.
@@ -147,10 +142,8 @@ func (c *command) appeared(ctx context.Context, disks []*store.Disk) (map[string
 		if err != nil || !slices.Contains(slices.Collect(maps.Values(states)), absent) || c.env.Now().After(end) {
 			return states, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(pause):
+		if err := rest(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -176,7 +169,7 @@ func (c *command) give(ctx context.Context, d *store.Disk, passphrase *secret.Se
 		return Opened, ""
 	case result.ExitCode == exitWrong:
 		return Wrong, said
-	case result.ExitCode != exitBusy && result.ExitCode > 0 && result.ExitCode != sshFailed:
+	case result.ExitCode != exitBusy && result.ExitCode > 0 && result.ExitCode != ssh.ExitFailed:
 		return Refused, said
 	}
 	// Another admin was faster, or the session was lost: only a fresh look tells.

@@ -129,7 +129,7 @@ func (c *command) find(ctx context.Context, early []string, late []*store.Disk) 
 		if err != nil {
 			return nil, nil, err
 		}
-		left = filter(names(late), func(name string) bool { return states[name] != ready })
+		left = slices.DeleteFunc(names(late), func(name string) bool { return states[name] == ready })
 	}
 	if len(left) == 0 {
 		c.say("node %s runs: there is nothing to unlock", c.Node)
@@ -149,10 +149,8 @@ const looks = 3
 func (c *command) atPrompt(ctx context.Context) (r *Reading, err error) {
 	for look := range looks {
 		if look > 0 {
-			select {
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			case <-time.After(pause):
+			if err := rest(ctx); err != nil {
+				return nil, err
 			}
 		}
 		if r, err = c.probe(ctx, c.node.Initramfs); err != nil || len(r.Prompts) > 0 || r.Where != inInitramfs {
@@ -167,10 +165,6 @@ func names(disks []*store.Disk) (all []string) {
 		all = append(all, d.Name)
 	}
 	return all
-}
-
-func filter(all []string, wanted func(string) bool) []string {
-	return slices.DeleteFunc(all, func(s string) bool { return !wanted(s) })
 }
 
 // mayOpen says whether to go on, after what was seen.
@@ -273,10 +267,8 @@ func (c *command) handOver(ctx context.Context, disks []string, held passphrases
 			if tries++; tries > int(forPrompt/pause) {
 				return results, c.failed(disk, out, said)
 			}
-			select {
-			case <-ctx.Done():
-				return results, context.Cause(ctx)
-			case <-time.After(pause):
+			if err := rest(ctx); err != nil {
+				return results, err
 			}
 		case Nothing:
 			return results, nil
@@ -318,13 +310,18 @@ func (c *command) awaited(ctx context.Context) bool {
 		if c.up(ctx) {
 			return true
 		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(pause):
-		}
-		if c.env.Now().After(end) {
+		if rest(ctx) != nil || c.env.Now().After(end) {
 			return false
 		}
+	}
+}
+
+// rest is the pause between two looks at a node. The error is why ctx ended.
+func rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(pause):
+		return nil
 	}
 }

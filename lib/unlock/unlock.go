@@ -213,14 +213,11 @@ func (c *command) noReading(t *store.Target, r run.Result, err error) error {
 		return c.oddProbe(fmt.Errorf("it said more than %d bytes", maxProbe))
 	case errors.Is(err, run.ErrTimeout) && len(r.Stdout) > 0:
 		return c.oddProbe(fmt.Errorf("it began, and did not end in %s", span(cmp.Or(c.patience.probe, probing))))
-	case r.ExitCode > 0 && r.ExitCode != sshFailed:
+	case r.ExitCode > 0 && r.ExitCode != ssh.ExitFailed:
 		return c.oddProbe(fmt.Errorf("exit status %d: %.200s", r.ExitCode, cmp.Or(harmless(r.Stderr), "it said nothing")))
 	}
 	return diag.TryAgain.Errorf("node %q at %s: %w", c.Node, t.Address(), err).WithHint("no passphrase was sent")
 }
-
-// sshFailed is the exit code of ssh(1) that says that it failed itself.
-const sshFailed = 255
 
 // isOtherKey says whether ssh(1) complains about the host key.
 func isOtherKey(said string) bool {
