@@ -111,7 +111,7 @@ func TestDataDiskFaults(t *testing.T) {
 	d.now = time.Now
 	d.add("n1", strings.Replace(text, `uuid = ""`, fmt.Sprintf("uuid = %q", d.uuid()), 1))
 	d.seal("n1", "mail", "wrong")
-	d.refused(d.do(Options{}), diag.Failed, `disk "mail"`, "wrong passphrase")
+	d.refused(d.do(Options{}), diag.Failed, `disk "mail"`, "wrong passphrase", "rp-rekey seal n1 mail")
 	if d.opened("mail") {
 		t.Fatal("it is open")
 	}

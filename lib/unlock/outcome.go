@@ -19,6 +19,9 @@ func (c *command) failed(disk string, out Outcome, said string) error {
 	}
 	switch out {
 	case Wrong, LastTry:
+		if d := c.node.Disk(disk); d != nil && d.Late() { // of which a system counts no tries
+			return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).WithHint("the passphrase in the store is not one of this disk's; rp-rekey seal %s %s gives it a new one", c.Node, disk)
+		}
 		return diag.Failed.Errorf("node %q, disk %q: %s%s", c.Node, disk, out, said).
 			WithHint("the passphrase in the store is not one of this disk's. It is not tried again: each try is one of three. Or somebody else gave one at the same time: then the node took both for one")
 	case Unknown:
