@@ -287,6 +287,26 @@ func TestTraces(t *testing.T) {
 	}
 }
 
+// TestCheckFindsIdentity: who looks at a node hears whether they could unlock it. Nobody is asked for anything.
+func TestCheckFindsIdentity(t *testing.T) {
+	d := newDesk(t, "root")
+	d.enrolled()
+	d.runs()
+	d.ok(d.do(Options{Check: true}))
+	if d.errs.Len() > 0 {
+		t.Error(d.errs.String())
+	}
+	d.run("age-keygen", "-o", d.path("stranger"))
+	d.ok(d.do(Options{Check: true, Identities: []string{d.path("stranger")}}))
+	d.says("it cannot be unlocked from here", `disk "root" of node "n1"`, "none of your identities opens it")
+	locked := d.run("age-keygen") // as age -p makes one: what matters is that it would ask
+	d.ok(os.WriteFile(d.path("locked"), []byte("age-encryption.org/v1\n-> scrypt x 18\n"+locked), 0o600))
+	d.ok(d.do(Options{Check: true, Identities: []string{d.path("locked")}}))
+	if d.errs.Len() > 0 {
+		t.Error(d.errs.String())
+	}
+}
+
 // TestBetweenTwoTries: how many are left is known also in the moment in which nobody asks.
 func TestBetweenTwoTries(t *testing.T) {
 	d := newDesk(t, "root")

@@ -269,8 +269,23 @@ func (c *command) known(ctx context.Context) (*Known, error) {
 	return k, nil
 }
 
+// findable warns where this admin could not unlock the node, as far as that is seen with nobody there to ask.
+func (c *command) findable() {
+	looking, locked := *c, false
+	looking.wallet = c.settings.Wallet(func(string) ([]byte, error) {
+		locked = true
+		return nil, errors.New("nobody is asked")
+	}, func(string, ...any) {})
+	if _, _, err := looking.openable(); err != nil && !locked {
+		c.say("it cannot be unlocked from here: %v", err)
+	}
+}
+
 // check looks at the node, in whichever system it is, and changes nothing.
 func (c *command) check(ctx context.Context) error {
+	if c.shared == nil { // of several, some are others' to unlock
+		c.findable()
+	}
 	k, err := c.known(ctx)
 	if err != nil {
 		return err
