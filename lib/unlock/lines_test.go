@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rplan/lib/diag"
+	"rplan/lib/store"
 )
 
 // What happens while a passphrase is handed over, and after it: lines that are cut, answers
@@ -179,7 +180,7 @@ func TestTwoAdmins(t *testing.T) {
 		return n, err
 	}
 	d.gives(h, "root", Wrong)
-	d.refused((&command{Options: Options{Node: "n1"}}).failed("root", Wrong, ""), diag.Failed, `node "n1", disk "root": wrong passphrase`, "somebody else gave one at the same time")
+	d.refused((&command{Options: Options{Node: "n1"}, node: &store.Node{}}).failed("root", Wrong, ""), diag.Failed, `node "n1", disk "root": wrong passphrase`, "somebody else gave one at the same time")
 	d.untouched("root", 2)
 	d.unlocked()
 	d.refused(d.do(Options{Yes: true}), diag.Refused, "has one try left of 3: it is not spent")
