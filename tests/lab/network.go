@@ -61,8 +61,16 @@ func newHub(ctx context.Context, lab string) (*Machine, error) {
 // Cut takes the node off all networks, as a cut cable does.
 func (n *Node) Cut(ctx context.Context) error { return n.cables(ctx, "down") }
 
-// Mend undoes Cut.
-func (n *Node) Mend(ctx context.Context) error { return n.cables(ctx, "up") }
+// Mend undoes Cut. Who asked for the node just before must ask anew: an answer that the
+// kernel is still waiting for (ARP, three tries in three seconds) counts as none.
+func (n *Node) Mend(ctx context.Context) error {
+	errs := []error{n.cables(ctx, "up")}
+	for _, m := range n.lab.Nodes {
+		_, err := m.Run(ctx, "ip", "neigh", "flush", "dev", vpn, "nud", "all")
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
 
 func (n *Node) cables(ctx context.Context, state string) error {
 	var errs []error
