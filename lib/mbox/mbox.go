@@ -1,0 +1,52 @@
+// Package mbox reads and rewrites mbox files (mbox(5), RFC 4155) by byte
+// ranges: what it keeps, it keeps byte for byte, damage included.
+//
+// A message begins at a From_ line: "From ", an address and a date as of
+// asctime(3), at the start of the file or after an empty line. Any other line
+// that begins with "From " belongs to the message before it; where such a line
+// might have been meant to begin a message all the same, that message is in
+// Doubt, and nobody may remove it.
+package mbox
+
+import (
+	"io"
+	"time"
+)
+
+// Range is the bytes of a file from Start up to End, exclusive.
+type Range struct{ Start, End int64 }
+
+// Size is the length of the range in bytes.
+func (r Range) Size() int64 { return r.End - r.Start }
+
+// Dating says where a message's date is from, or why there is none.
+type Dating string
+
+const (
+	Dated      Dating = ""        // by its Date field
+	Undated    Dating = "no date" // without a Date field
+	Unparsable Dating = "a date that cannot be read"
+	Future     Dating = "a date to come" // more than a day after the scan began
+)
+
+// Message is where a message is, and what its header says of it.
+type Message struct {
+	Range               // from its From_ line up to the next one, or to the end of the file
+	Body      int64     // offset of the body, after the header's empty line; End if there is none
+	ID        string    // of Message-ID, without angle brackets; "" if it has none
+	Date      time.Time // UTC; zero unless Dated
+	Dating    Dating
+	Received  time.Time // the date of its From_ line, as UTC; zero if that cannot be read
+	Author    string    // From, unfolded and raw; only if the Scanner was asked for Fields
+	Subject   string    // Subject, likewise
+	DateField string    // Date, likewise
+	Doubt     string    // why its bounds are not sure, such as `a line "From " at 123`; "" when they are
+}
+
+// Scanner finds the messages of an mbox, one after the other. Together their ranges are
+// the whole file: the first begins at 0, each begins where the one before it ends.
+type Scanner struct {
+	Fields bool // fill Author, Subject and DateField
+
+	r io.Reader
+}
