@@ -1,0 +1,356 @@
+package archiveprune
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"rplan/lib/archiveprune/layout"
+	"rplan/lib/mbox"
+)
+
+// Why something stays.
+const (
+	whyYoung    = "it is not old enough"
+	whyForever  = "it is kept for good"
+	whyUnproven = "its message is not in the mbox"
+	whyRepeated = "more pages show its Message-ID than the mbox has messages of it"
+	whyUnread   = "it cannot be read"
+	whyDamage   = "the mbox is damaged"
+	whyNoSource = "there is no mbox"
+	whyPages    = "pages that it is about stay"
+	whyText     = "a message in it is not in the mbox"
+	whyNotFound = "it is in no message of the mbox"
+	whyLinked   = "a page that stays leads to it"
+	whyRebuilt  = "it was made again a short while ago"
+	whyDoubtful = "where it begins or ends is not sure"
+	whyNumbers  = "without it new pages would get the addresses of old ones"
+	whyOther    = "it is none of an archive's files"
+)
+
+// verdict is what becomes of one file that is no source.
+type verdict struct {
+	file   *layout.File
+	why    string // why it stays; "" if it goes
+	detail string // more of that, for this file alone
+	id     string // of a page: the Message-ID that it shows
+	at     place  // of a page: where its message is
+}
+
+func (v *verdict) goes() bool { return v.why == "" }
+
+// bounds are the moments before which things go, in seconds since 1970; noDate if never.
+type bounds struct{ html, mbox int64 }
+
+// pages is the moment before which pages go: with their messages at the latest.
+func (b bounds) pages() int64 { return max(b.html, b.mbox) }
+
+// young says why what has this date is not old enough to go, or "".
+func young(t tally, before int64) string {
+	switch {
+	case before == noDate:
+		return whyForever
+	case t.newest == noDate:
+		return "its message has " + string(t.dating)
+	case t.newest >= before:
+		return whyYoung
+	}
+	return ""
+}
+
+// plan is what becomes of an archive.
+type plan struct {
+	archive  *layout.Archive
+	evidence *evidence
+	verdicts []verdict      // of all files but the sources, sorted by path
+	expired  [][]int        // for each source, the numbers of its messages that are too old
+	kept     map[string]int // messages that would be too old, and why they stay
+}
+
+// planner makes the plan of one archive.
+type planner struct {
+	root     *os.Root
+	gatherer *gatherer
+	bounds   bounds
+	rebuilt  int64 // pages made again after this moment stay, in seconds since 1970
+	progress func(pages int)
+
+	*plan
+	shows    map[digest][]int    // what pages show, as indices of verdicts
+	attached map[string][]string // which pages lead to an attachment
+	staying  map[string]int      // how many pages stay, by directory, and all above it
+}
+
+// decide says of each file whether it goes. What a page shows is read once.
+func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*plan, error) {
+	p.plan = &plan{archive: a, evidence: e, kept: map[string]int{}}
+	p.shows, p.attached, p.staying = map[digest][]int{}, map[string][]string{}, map[string]int{}
+	for i := range a.Files {
+		if f := &a.Files[i]; f.Kind != layout.Mbox && f.Kind != layout.Message {
+			p.verdicts = append(p.verdicts, verdict{file: f, why: whyOther})
+		}
+	}
+	if err := p.pages(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.attachments(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.madeFromPages(ctx); err != nil {
+		return nil, err
+	}
+	p.expire()
+	return p.plan, nil
+}
+
+// each calls f for the verdict on each file of a kind, until ctx ends.
+func (p *planner) each(ctx context.Context, kind layout.Kind, f func(i int, v *verdict)) error {
+	for i := range p.verdicts {
+		if v := &p.verdicts[i]; v.file.Kind == kind {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			f(i, v)
+		}
+	}
+	return nil
+}
+
+// pages reads and judges all pages.
+func (p *planner) pages(ctx context.Context) error {
+	err := p.each(ctx, layout.Page, func(i int, v *verdict) {
+		p.page(i, v)
+		p.progress(i)
+	})
+	if err != nil {
+		return err
+	}
+	for key, pages := range p.shows {
+		if len(pages) > max(p.evidence.ids[key].count, p.evidence.unnamed[key].count) {
+			for _, i := range pages {
+				p.verdicts[i].why = whyRepeated
+			}
+		}
+	}
+	return p.each(ctx, layout.Page, func(_ int, v *verdict) {
+		if v.goes() {
+			return
+		}
+		for dir := path.Dir(v.file.Path); ; dir = path.Dir(dir) {
+			p.staying[dir]++
+			if dir == "." || dir == "/" {
+				return
+			}
+		}
+	})
+}
+
+// page judges one page by itself.
+func (p *planner) page(i int, v *verdict) {
+	if v.why = p.unusable(); v.why != "" {
+		return
+	}
+	shown, err := p.read(v.file)
+	for _, attachment := range shown.Attachments {
+		p.attached[attachment] = append(p.attached[attachment], v.file.Path)
+	}
+	if err != nil {
+		v.why, v.detail = whyUnread, err.Error()
+		return
+	}
+	key, t := p.evidence.prove(shown)
+	if t.count == 0 {
+		v.why = whyUnproven
+		return
+	}
+	p.shows[key] = append(p.shows[key], i)
+	v.id, v.at = shown.ID, t.place
+	if v.why = young(t, p.bounds.pages()); v.why == "" && p.madeAgain(v.file) {
+		v.why = whyRebuilt
+	}
+}
+
+// unusable says why the sources prove nothing at all, or "".
+func (p *planner) unusable() string {
+	switch {
+	case len(p.evidence.damage) > 0:
+		return whyDamage
+	case len(p.evidence.sources) == 0:
+		return whyNoSource
+	}
+	return ""
+}
+
+// prove finds the messages that a page may show.
+func (e *evidence) prove(shown layout.Shown) (digest, tally) {
+	if shown.ID != "" {
+		key := named(shown.ID)
+		if t, ok := e.ids[key]; ok {
+			return key, t
+		}
+	}
+	key := digest(layout.Key(shown.Author, shown.Date, shown.Subject))
+	return key, e.unnamed[key]
+}
+
+func (p *planner) read(f *layout.File) (layout.Shown, error) {
+	file, err := openListed(p.root, f)
+	if err != nil {
+		return layout.Shown{}, err
+	}
+	defer file.Close()
+	return layout.ReadPage(file, p.archive.Layout, path.Dir(f.Path))
+}
+
+// attachments judges the files that are parts of messages.
+func (p *planner) attachments(ctx context.Context) error {
+	sizes := map[int64]bool{}
+	err := p.each(ctx, layout.Attachment, func(_ int, v *verdict) {
+		if v.why = p.unusable(); v.why == "" {
+			sizes[v.file.Size] = true
+		}
+	})
+	if err != nil || len(sizes) == 0 {
+		return err
+	}
+	if err := p.gatherer.find(ctx, sizes); err != nil {
+		return err
+	}
+	stays := map[string]bool{}
+	for i := range p.verdicts {
+		stays[p.verdicts[i].file.Path] = !p.verdicts[i].goes()
+	}
+	return p.each(ctx, layout.Attachment, func(_ int, v *verdict) {
+		p.attachment(v, func(page string) bool { return stays[page] })
+	})
+}
+
+func (p *planner) attachment(v *verdict, stays func(page string) bool) {
+	if v.why != "" {
+		return
+	}
+	content, err := contentOf(p.root, v.file)
+	if err != nil {
+		v.why, v.detail = whyNotFound, err.Error()
+		return
+	}
+	t := p.evidence.parts[content]
+	switch i := slices.IndexFunc(p.attached[v.file.Path], stays); {
+	case t.count == 0:
+		v.why = whyNotFound
+	case i >= 0:
+		v.why, v.detail = whyLinked, p.attached[v.file.Path][i]
+	default:
+		v.why = young(t, p.bounds.pages())
+	}
+}
+
+// madeFromPages judges what leads to pages, or repeats what is on them.
+func (p *planner) madeFromPages(ctx context.Context) error {
+	for _, kind := range []layout.Kind{layout.Index, layout.Text, layout.Database} {
+		err := p.each(ctx, kind, func(_ int, v *verdict) {
+			switch v.why = p.unusable(); {
+			case v.why != "":
+			case kind == layout.Database && v.file.Of == p.archive.Dir:
+				v.why = whyNumbers
+			default:
+				v.why = p.about(v.file)
+			}
+			if v.why == "" && kind == layout.Text {
+				v.why, v.detail = p.text(ctx, v.file)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// about says why a file about pages stays, for the sake of these pages, or "". Where
+// there are none any more, the file's own age counts, and what is about the whole archive stays:
+// the archive of a new list looks like that.
+func (p *planner) about(f *layout.File) string {
+	switch {
+	case p.staying[f.Of] > 0:
+		return whyPages
+	case p.anyPage(f.Of):
+		return ""
+	case f.Of == p.archive.Dir:
+		return whyPages
+	}
+	return young(tally{newest: f.ModTime.Unix()}, p.bounds.pages())
+}
+
+// anyPage says whether there was a page in dir, or below it.
+func (p *planner) anyPage(dir string) bool {
+	prefix := dir + "/"
+	if dir == "." {
+		prefix = ""
+	}
+	i, _ := slices.BinarySearchFunc(p.verdicts, prefix, func(v verdict, s string) int { return strings.Compare(v.file.Path, s) })
+	for ; i < len(p.verdicts) && strings.HasPrefix(p.verdicts[i].file.Path, prefix); i++ {
+		if p.verdicts[i].file.Kind == layout.Page {
+			return true
+		}
+	}
+	return false
+}
+
+// text says why a month as text stays, or "": each message in it must be in the sources, and old enough.
+func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string) {
+	file, err := openListed(p.root, f)
+	if err != nil {
+		return whyUnread, err.Error()
+	}
+	defer file.Close()
+	r, err := mbox.Open(file)
+	if err != nil {
+		return whyUnread, err.Error()
+	}
+	defer r.Close()
+	scanner := mbox.NewScanner(r, p.gatherer.now)
+	scanner.Fields = true
+	for ctx.Err() == nil {
+		m, err := scanner.Next()
+		if err == io.EOF {
+			return "", ""
+		}
+		if err != nil {
+			return whyUnread, err.Error()
+		}
+		_, t := p.evidence.prove(layout.Shown{ID: m.ID, Author: m.Author, Date: m.DateField, Subject: m.Subject})
+		if t.count == 0 {
+			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
+		}
+		if why := young(t, p.bounds.pages()); why != "" {
+			return why, ""
+		}
+	}
+	return whyYoung, ""
+}
+
+// expire finds the messages that are too old to be kept.
+func (p *planner) expire() {
+	p.expired = make([][]int, len(p.evidence.sources))
+	if p.bounds.mbox == noDate || p.unusable() != "" {
+		return
+	}
+	for s, source := range p.evidence.sources {
+		for i, m := range source.messages {
+			switch {
+			case m.date == noDate:
+				p.kept["it has "+string(m.dating)]++
+			case m.date >= p.bounds.mbox:
+			case m.doubtful:
+				p.kept[whyDoubtful]++
+			default:
+				p.expired[s] = append(p.expired[s], i)
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package archiveprune
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rplan/lib/archiveprune/layout"
+)
+
+// named at most, of each reason; --json has them all.
+const mostPaths = 10
+
+// text is the report of all lists: a table, and below it what stays and why.
+func text(results []*Result, applied bool) string {
+	goes := "would go"
+	if applied {
+		goes = "gone"
+	}
+	rows := [][]string{{"list", "layout", "messages", "mbox", "pages", "attachments", goes, "stays"}}
+	for _, r := range results {
+		rows = append(rows, []string{r.List, string(r.Layout), fmt.Sprint(r.Messages),
+			size(r.sum(layout.Mbox, layout.Message)), size(r.sum(layout.Page, layout.Index, layout.Text, layout.Database)),
+			size(r.sum(layout.Attachment)), size(r.Goes.Bytes + r.Expired.Bytes), size(r.Stays.Bytes)})
+	}
+	var b strings.Builder
+	b.WriteString(table(rows))
+	for _, r := range results {
+		if details := r.details(); details != "" {
+			fmt.Fprintf(&b, "\n%s:\n%s", r.List, details)
+		}
+	}
+	return b.String()
+}
+
+// sum is the size of all files of these kinds.
+func (r *Result) sum(kinds ...layout.Kind) (bytes int64) {
+	for _, k := range kinds {
+		bytes += r.Kinds[k].Bytes
+	}
+	return bytes
+}
+
+// details are the lines below the table, of one list.
+func (r *Result) details() string {
+	var b strings.Builder
+	if r.Error != "" {
+		fmt.Fprintf(&b, "! %s\n", r.Error)
+	}
+	for _, d := range r.Damage {
+		fmt.Fprintf(&b, "! %s\n", d)
+	}
+	if r.Expired.Files > 0 {
+		fmt.Fprintf(&b, "  %s too old to be kept, %s\n", count(r.Expired.Files, "message", "messages"), size(r.Expired.Bytes))
+	}
+	for _, why := range sortedKeys(r.Kept) {
+		fmt.Fprintf(&b, "  %s kept: %s\n", count(r.Kept[why], "message", "messages"), why)
+	}
+	if r.Moved.Files > 0 {
+		fmt.Fprintf(&b, "  %s of closed months, %s, to be compressed\n", count(r.Moved.Files, "message", "messages"), size(r.Moved.Bytes))
+	}
+	if r.Scrubbed.Addresses > 0 {
+		fmt.Fprintf(&b, "  %s in %s\n", count(r.Scrubbed.Addresses, "client address", "client addresses"), count(r.Scrubbed.Messages, "message", "messages"))
+	}
+	for _, reason := range r.Reasons {
+		fmt.Fprintf(&b, "  %s, %s, stay: %s\n", count(reason.Files, "file", "files"), size(reason.Bytes), reason.Why)
+		for i, path := range reason.Paths {
+			if i == mostPaths {
+				fmt.Fprintf(&b, "      and %d more, which --json names\n", len(reason.Paths)-i)
+				break
+			}
+			fmt.Fprintf(&b, "      %s\n", harmless(path))
+		}
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "  %s\n", note)
+	}
+	return b.String()
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// size is a number of bytes for people.
+func size(bytes int64) string {
+	for _, unit := range []string{"B", "KB", "MB", "GB"} {
+		if bytes < 10_000 || unit == "GB" {
+			return fmt.Sprintf("%d %s", bytes, unit)
+		}
+		bytes = (bytes + 500) / 1000
+	}
+	return ""
+}
+
+// harmless is a path without what may steer a terminal.
+func harmless(path string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(path, "?"))
+}
+
+// table sets rows in columns, the first two to the left and the others to the right.
+func table(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
+			if i >= 2 {
+				cell = pad + cell
+			} else {
+				cell += pad
+			}
+			line.WriteString(cell + "  ")
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}

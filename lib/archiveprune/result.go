@@ -1,0 +1,102 @@
+package archiveprune
+
+import (
+	"cmp"
+	"slices"
+
+	"rplan/lib/archiveprune/layout"
+)
+
+// Amount is a number of files (or messages) and their bytes.
+type Amount struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (a *Amount) add(bytes int64) { a.Files++; a.Bytes += bytes }
+
+// Reason is why something stays, and what: the paths, from the tree's top, each perhaps
+// with more of the reason behind ": ".
+type Reason struct {
+	Why string `json:"why"`
+	Amount
+	Paths []string `json:"paths,omitempty"` // not of what is only too young
+}
+
+// Result is what was found in the archive of a list, and done to it.
+type Result struct {
+	List     string                 `json:"list"`
+	Layout   layout.Layout          `json:"layout"`
+	Tree     string                 `json:"tree"`
+	Dir      string                 `json:"dir"`
+	Messages int                    `json:"messages"`
+	Kinds    map[layout.Kind]Amount `json:"kinds"`
+	Goes     Amount                 `json:"goes"`           // files
+	Stays    Amount                 `json:"stays"`          // files that are no source
+	Reasons  []Reason               `json:"reasons"`        // of those
+	Expired  Amount                 `json:"expired"`        // messages that are too old
+	Kept     map[string]int         `json:"kept,omitempty"` // messages that would be, and why they stay
+	Moved    Amount                 `json:"moved"`          // messages of closed months, to be compressed
+	Scrubbed Scrubbed               `json:"scrubbed"`
+	Damage   []string               `json:"damage,omitempty"`
+	Done     bool                   `json:"done"`  // with --apply, all that goes went
+	Freed    int64                  `json:"freed"` // bytes, out of sight; the trash still has them
+	Notes    []string               `json:"notes,omitempty"`
+	Err      error                  `json:"-"`
+	Error    string                 `json:"error,omitempty"`
+}
+
+// Scrubbed says how many addresses were taken out of how many messages.
+type Scrubbed struct {
+	Messages  int `json:"messages"`
+	Addresses int `json:"addresses"`
+}
+
+// result sums a plan up.
+func (p *plan) result(tree string) *Result {
+	r := &Result{List: p.archive.List, Layout: p.archive.Layout, Tree: tree, Dir: p.archive.Dir,
+		Messages: p.evidence.messages, Kinds: map[layout.Kind]Amount{}, Kept: p.kept, Damage: p.evidence.damage}
+	for i := range p.archive.Files {
+		f := &p.archive.Files[i]
+		a := r.Kinds[f.Kind]
+		a.add(f.Size)
+		r.Kinds[f.Kind] = a
+	}
+	reasons := map[string]*Reason{}
+	for i := range p.verdicts {
+		v := &p.verdicts[i]
+		if v.goes() {
+			r.Goes.add(v.file.Size)
+			continue
+		}
+		r.Stays.add(v.file.Size)
+		reason := reasons[v.why]
+		if reason == nil {
+			reason = &Reason{Why: v.why}
+			reasons[v.why] = reason
+		}
+		reason.add(v.file.Size)
+		if v.why != whyYoung && v.why != whyForever && v.why != whyPages {
+			reason.Paths = append(reason.Paths, v.file.Path+after(v.detail))
+		}
+	}
+	for _, reason := range reasons {
+		r.Reasons = append(r.Reasons, *reason)
+	}
+	slices.SortFunc(r.Reasons, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(b.Files, a.Files), cmp.Compare(a.Why, b.Why))
+	})
+	for s, numbers := range p.expired {
+		for _, n := range numbers {
+			r.Expired.add(p.evidence.sources[s].messages[n].Size())
+		}
+	}
+	return r
+}
+
+func after(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return ": " + detail
+}
