@@ -15,7 +15,7 @@ tinycdb iproute2 procps curl openssl strace util-linux
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
 user-mode-linux dropbear-initramfs e2fsprogs
-systemd dracut-core gcc mandoc man-db shellcheck bash-completion zsh fish
+systemd dracut-core gcc python3-prometheus-client mandoc man-db shellcheck bash-completion zsh fish
 '
 
 if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ]; then

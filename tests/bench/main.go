@@ -225,7 +225,8 @@ func (s *scene) genmaps(args ...string) (usage, error) {
 // attributes are those that rp-genmaps asks for.
 var attributes = strings.Fields(`rplanNodeName rplanState rplanVpnAddress rplanPublicAddress rplanRole rplanRing rplanClass rplanVpnKey rplanSshKey
 rplanDomainName rplanDomainService rplanAddress rplanAlias rplanPlacement rplanStatus rplanDelivery rplanTarget rplanSiteName rplanSiteAlias
-rplanSiteMode rplanDocumentRoot rplanContact rplanListManager rplanListCandidate rplanActiveNode rplanListOwner rplanEpoch createTimestamp`)
+rplanSiteMode rplanDocumentRoot rplanContact rplanListManager rplanListCandidate rplanActiveNode rplanListOwner rplanEpoch
+rplanKeepHtml rplanKeepMbox createTimestamp`)
 
 // fullRun makes all maps anew, in turn with ldapsearch of the same attributes to a file.
 func (s *scene) fullRun() error {
