@@ -7,8 +7,8 @@ import (
 	"rplan/lib/diag"
 )
 
-// block is how much is read and written at once, in bytes.
-const block = 1 << 20
+// copyBlock is how much is read and written at once, in bytes.
+const copyBlock = 1 << 20
 
 // Kept is what is left of size bytes without the ranges of cut, which must be
 // sorted, apart from each other and within the size. Together the ranges of
@@ -40,7 +40,7 @@ func Cut(w io.Writer, src io.ReaderAt, size int64, cut []Range) error {
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, block)
+	buf := make([]byte, copyBlock)
 	for _, r := range keep {
 		if err := copyRange(w, src, r, buf); err != nil {
 			return err
@@ -53,7 +53,7 @@ func Cut(w io.Writer, src io.ReaderAt, size int64, cut []Range) error {
 func copyRange(w io.Writer, src io.ReaderAt, r Range, buf []byte) error {
 	for at := r.Start; at < r.End; {
 		part := buf[:min(int64(len(buf)), r.End-at)]
-		if err := readAt(src, part, at); err != nil {
+		if err := fill(src, part, at); err != nil {
 			return err
 		}
 		if _, err := w.Write(part); err != nil {
@@ -64,8 +64,8 @@ func copyRange(w io.Writer, src io.ReaderAt, r Range, buf []byte) error {
 	return nil
 }
 
-// readAt fills b from an offset of the file.
-func readAt(src io.ReaderAt, b []byte, at int64) error {
+// fill fills b from an offset of the file.
+func fill(src io.ReaderAt, b []byte, at int64) error {
 	n, err := src.ReadAt(b, at)
 	switch {
 	case n == len(b):

@@ -40,8 +40,8 @@ func TestCut(t *testing.T) {
 	if got := cutString(t, ""); got != "" {
 		t.Errorf("of nothing there is %q", got)
 	}
-	long := strings.Repeat(text, block/2)
-	if got := cutString(t, long, Range{block - 1, block + 1}); got != long[:block-1]+long[block+1:] {
+	long := strings.Repeat(text, copyBlock/2)
+	if got := cutString(t, long, Range{copyBlock - 1, copyBlock + 1}); got != long[:copyBlock-1]+long[copyBlock+1:] {
 		t.Error("at the bounds of a block something is wrong")
 	}
 }
