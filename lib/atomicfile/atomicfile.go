@@ -56,6 +56,9 @@ func (f *File) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// ReadAt reads back what was written, so that it can be checked before Commit.
+func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.tmp.ReadAt(b, off) }
+
 // Commit puts the file at its path and returns when it is safe on the disk. On
 // an error, a Write's included, the old file is still there; only if the very
 // last step failed, the sync of the directory, is it the new one.
