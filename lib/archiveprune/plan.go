@@ -44,7 +44,10 @@ type verdict struct {
 func (v *verdict) goes() bool { return v.why == "" }
 
 // bounds are the moments before which things go, in seconds since 1970; noDate if never.
-type bounds struct{ html, mbox int64 }
+type bounds struct {
+	html, mbox int64
+	closed     int64 // months that ended before are compressed
+}
 
 // pages is the moment before which pages go: with their messages at the latest.
 func (b bounds) pages() int64 { return max(b.html, b.mbox) }

@@ -3,92 +3,59 @@ package archiveprune
 import (
 	"path"
 	"slices"
-	"strings"
 
 	"rplan/lib/archiveprune/layout"
+	"rplan/lib/archiveprune/trash"
 )
 
-// unit is what goes by one rename: a file, or a directory of which nothing stays.
-type unit struct {
-	path  string
-	dir   bool
-	files []*layout.File // all that is in it
-}
-
-// sifted is a directory of which much goes and some stays.
-type sifted struct {
-	dir   string
-	goes  []*layout.File
-	stays []*layout.File
-}
-
-// manyFiles are so many that to rename them one by one would be seen.
+// manyFiles are so many of one directory that it would be seen if they went one by one.
 const manyFiles = 100
 
 // units says how what goes of an archive goes in the fewest steps: whole directories at once,
 // flat ones of which much goes exchanged for what stays, the rest file by file. The archive's own
-// directory never goes: its archiver would miss it.
-func units(a *layout.Archive, goes func(*layout.File) bool) (whole []unit, some []sifted) {
-	stays := map[string]bool{} // directories with something that stays, at whatever depth
+// directory stays: its archiver would miss it.
+func units(a *layout.Archive, goes func(*layout.File) bool) trash.Plan {
+	u := trash.Plan{List: a.List}
+	stays := map[string]bool{} // directories that something stays in, at whatever depth
 	keep := func(p string) {
 		for dir := path.Dir(p); !stays[dir]; dir = path.Dir(dir) {
 			stays[dir] = true
 		}
 	}
-	for _, l := range a.Left {
-		keep(l.Path)
-	}
+	keep(path.Join(a.Dir, "."))
+	stays[a.Dir] = true
 	for i := range a.Files {
 		if !goes(&a.Files[i]) {
 			keep(a.Files[i].Path)
 		}
 	}
-	byDir := map[string]*sifted{}
-	deep := map[string]bool{} // directories that have directories
-	byTop := map[string]*unit{}
+	for _, l := range a.Left {
+		if !stays[l.Of] || l.Of == "" { // a symlink of the archiver's own goes with its directory
+			keep(l.Path)
+		}
+	}
+	single := map[string]int{} // files that go by themselves, by directory
 	for i := range a.Files {
 		f := &a.Files[i]
-		dir := path.Dir(f.Path)
-		for up := path.Dir(dir); up != dir && !deep[up]; up = path.Dir(up) {
-			deep[up] = true
-		}
 		if !goes(f) {
-			s := at(byDir, dir)
-			s.dir, s.stays = dir, append(s.stays, f)
 			continue
 		}
-		top := f.Path
-		for up := path.Dir(top); up != "." && up != a.Dir && !stays[up]; up = path.Dir(up) {
-			top = up
+		u.Files = append(u.Files, *f)
+		top := ""
+		for dir := path.Dir(f.Path); dir != "." && !stays[dir]; dir = path.Dir(dir) {
+			top = dir
 		}
-		if top == f.Path {
-			s := at(byDir, dir)
-			s.dir, s.goes = dir, append(s.goes, f)
-			continue
-		}
-		u := at(byTop, top)
-		u.path, u.dir, u.files = top, true, append(u.files, f)
-	}
-	for _, s := range byDir {
-		if len(s.goes) >= manyFiles && !deep[s.dir] {
-			some = append(some, *s)
-			continue
-		}
-		for _, f := range s.goes {
-			whole = append(whole, unit{path: f.Path, files: []*layout.File{f}})
+		if top == "" {
+			single[path.Dir(f.Path)]++
+		} else if !slices.Contains(u.Dirs[max(0, len(u.Dirs)-1):], top) {
+			u.Dirs = append(u.Dirs, top)
 		}
 	}
-	for _, u := range byTop {
-		whole = append(whole, *u)
+	for dir, files := range single {
+		if files >= manyFiles {
+			u.Sifts = append(u.Sifts, dir)
+		}
 	}
-	slices.SortFunc(whole, func(a, b unit) int { return strings.Compare(a.path, b.path) })
-	slices.SortFunc(some, func(a, b sifted) int { return strings.Compare(a.dir, b.dir) })
-	return whole, some
-}
-
-func at[T any](m map[string]*T, key string) *T {
-	if m[key] == nil {
-		m[key] = new(T)
-	}
-	return m[key]
+	slices.Sort(u.Sifts)
+	return u
 }

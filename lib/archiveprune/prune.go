@@ -1,0 +1,182 @@
+package archiveprune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/archiveprune/layout"
+	"rplan/lib/archiveprune/links"
+	"rplan/lib/archiveprune/trash"
+	"rplan/lib/maillock"
+)
+
+// lockWait is how long another program may hold a list's lock before the list is passed over.
+const lockWait = time.Minute
+
+// archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
+func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive) (*Result, error) {
+	policy, refused := r.c.Policy(&r.o, a.List, r.standing)
+	r.policies = append(r.policies, policy)
+	e, p, err := r.look(ctx, t, a, policy)
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", a.List, err)
+	}
+	result := p.result(t.path)
+	switch {
+	case refused != nil && (r.o.Apply || !errors.Is(refused, ErrUnlisted)):
+		return result, refused
+	case refused != nil:
+		result.Notes = append(result.Notes, "the directory has no such list: --apply changes nothing of it")
+	case r.c.ScrubAddresses && !r.o.Apply:
+		if err := r.weighScrubbing(ctx, t, e, result); err != nil {
+			return result, fmt.Errorf("list %q: %w", a.List, err)
+		}
+	}
+	if r.o.Apply && refused == nil {
+		err = r.apply(ctx, t, p, policy, result)
+	}
+	if err != nil {
+		return result, fmt.Errorf("list %q: %w", a.List, err)
+	}
+	return result, nil
+}
+
+// look reads an archive and makes its plan.
+func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *Policy) (*evidence, *plan, error) {
+	progress := r.env.Progress("MB of messages")
+	defer progress.Done()
+	total := int64(0)
+	for i := range a.Files {
+		if isSource(&a.Files[i]) {
+			total += a.Files[i].Size
+		}
+	}
+	g := r.gatherer(t, policy, func(at int64) { progress.Show(int(at>>20), int(total>>20)) })
+	if err := g.read(ctx, a); err != nil {
+		return nil, nil, err
+	}
+	progress.Done()
+	pages := r.env.Progress("pages")
+	defer pages.Done()
+	p := planner{root: t.root, gatherer: g, bounds: r.bounds(policy), progress: func(n int) { pages.Show(n, len(a.Files)) }}
+	plan, err := p.decide(ctx, a, g.evidence)
+	return g.evidence, plan, err
+}
+
+func (r *runner) gatherer(t *tree, policy *Policy, progress func(int64)) *gatherer {
+	return &gatherer{evidence: newEvidence(), root: t.root, now: r.now, received: policy.Undated == UndatedReceived, progress: progress}
+}
+
+// bounds are the moments that a policy means today.
+func (r *runner) bounds(policy *Policy) bounds {
+	b := bounds{html: r.moment(policy.KeepHTML), mbox: r.moment(policy.KeepMbox), closed: noDate}
+	if r.c.Compress != NoCompression {
+		b.closed = r.moment(r.c.CompressAfter)
+	}
+	return b
+}
+
+func (r *runner) moment(k Keep) int64 {
+	if before, any := k.Before(r.now); any {
+		return before.Unix()
+	}
+	return noDate
+}
+
+func isSource(f *layout.File) bool { return f.Kind == layout.Mbox || f.Kind == layout.Message }
+
+// apply does what the plan says: links first, so that no page is gone before its link is known, then
+// pages, and then messages, under the lock of who else writes to the archive.
+func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, result *Result) error {
+	free, err := r.lockArchive(ctx, t, p.archive)
+	if err != nil {
+		return err
+	}
+	defer free()
+	what := p.trashPlan()
+	if err := links.Add(t.root, p.links()); err != nil {
+		return err
+	}
+	run, err := t.trash.Begin(ctx, r.now, what)
+	if err != nil {
+		return err
+	}
+	progress := r.env.Progress("files")
+	moved, err := run.Move(ctx, func(files, _ int64) { progress.Show(int(files), len(what.Files)) })
+	progress.Done()
+	result.Freed = moved.Bytes
+	r.stayed(moved.Stayed)
+	if err == nil {
+		err = r.rewriteAll(ctx, t, run, p, policy, result)
+	}
+	if failed := run.End(); err == nil {
+		err = failed
+	}
+	result.Done = err == nil && moved.Stayed.Len() == 0
+	return err
+}
+
+// lockArchive takes the lock of the program that adds to the archive, where it has one for all of it.
+func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (free func(), err error) {
+	var l *maillock.Lock
+	switch a.Layout {
+	case layout.Pipermail:
+		if !isDir(r.c.MailmanLocks) { // Mailman 2 is not here: it cannot be at work on what it left
+			return func() {}, nil
+		}
+		l, err = maillock.Mailman(ctx, r.c.MailmanLocks, a.List, lockWait)
+	case layout.MHonArc:
+		l, err = maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait)
+	default:
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Release, nil
+}
+
+// trashPlan is what goes: pages and what is about them, and files of one message that is too old.
+func (p *plan) trashPlan() trash.Plan {
+	goes := map[*layout.File]bool{}
+	for i := range p.verdicts {
+		if p.verdicts[i].goes() {
+			goes[p.verdicts[i].file] = true
+		}
+	}
+	for s, numbers := range p.expired {
+		if source := &p.evidence.sources[s]; len(numbers) > 0 && (source.file.Kind == layout.Message || p.allExpired(s)) {
+			goes[source.file] = true
+		}
+	}
+	return units(p.archive, func(f *layout.File) bool { return goes[f] })
+}
+
+// allExpired says of a compressed mbox whether it can go as a whole. The one that is written to stays, if empty.
+func (p *plan) allExpired(s int) bool {
+	source := &p.evidence.sources[s]
+	return !source.plain && len(p.expired[s]) == len(source.messages)
+}
+
+// links are those of the pages that go, and of what leads to them.
+func (p *plan) links() []links.Link {
+	var all []links.Link
+	for i := range p.verdicts {
+		v := &p.verdicts[i]
+		if !v.goes() || v.file.Kind == layout.Attachment || v.file.Kind == layout.Database {
+			continue
+		}
+		l := links.Link{Page: v.file.Path, List: p.archive.List}
+		if v.file.Kind == layout.Page {
+			l.ID, l.Mbox, l.Offset = v.id, p.evidence.sources[v.at.source].file.Path, v.at.offset
+		}
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b links.Link) int { return strings.Compare(a.Page, b.Page) })
+	return all
+}

@@ -1,0 +1,240 @@
+// Package archiveprune is rp-archive-prune(8): it deletes what a mailing list's archive
+// can have made again from its messages, once it has proven that it can, and
+// messages that are too old.
+package archiveprune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"rplan/lib/app"
+	"rplan/lib/archiveprune/layout"
+	"rplan/lib/archiveprune/links"
+	"rplan/lib/archiveprune/trash"
+	"rplan/lib/atomicfile"
+	"rplan/lib/diag"
+)
+
+// runner is one call of the command.
+type runner struct {
+	env      *app.Env
+	o        Options
+	c        *Configuration
+	standing *Standing
+	now      time.Time
+	results  []*Result
+	policies []*Policy
+	found    map[string]bool // of the lists that were asked for
+}
+
+// Run does what the command line says.
+func Run(ctx context.Context, env *app.Env, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	c, err := Load(o.Config)
+	if err != nil {
+		return err
+	}
+	c.Override(&o)
+	r := &runner{env: env, o: o, c: c, now: env.Now(), found: map[string]bool{}}
+	if r.standing, err = c.ReadStanding(ctx); err != nil {
+		return err
+	}
+	switch {
+	case o.Undo:
+		return r.undo(ctx)
+	case o.Rebuild:
+		return r.rebuild(ctx)
+	}
+	return r.prune(ctx)
+}
+
+// tree is one of the directories that archives are looked for in.
+type tree struct {
+	path     string
+	root     *os.Root
+	trash    *trash.Tree // only of a run that changes something
+	archives []layout.Archive
+}
+
+func (t *tree) close() {
+	if t.trash != nil {
+		t.trash.Close()
+	}
+	t.root.Close()
+}
+
+// open looks what is in a tree. A tree that is damaged in part is used for the rest, with an error.
+func (r *runner) open(ctx context.Context, path string) (*tree, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, diag.Failed.Errorf("cannot open tree %q: %w", path, errors.Unwrap(err)).
+			WithHint("trees of [archive] in rplan.toml are where archives are looked for")
+	}
+	t := &tree{path: path, root: root}
+	if r.o.Changes() {
+		if t.trash, err = trash.Open(path); err == nil {
+			err = r.lock(ctx, t)
+		}
+		if err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	archives, _, err := layout.Find(root, r.c.Layout)
+	for _, a := range archives {
+		if r.asked(a.List) {
+			t.archives = append(t.archives, a)
+		}
+	}
+	return t, err
+}
+
+// lock lets nobody else change the tree, and says what a killed run had left.
+func (r *runner) lock(ctx context.Context, t *tree) error {
+	mended, err := t.trash.Lock(ctx)
+	for _, m := range mended {
+		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)
+		r.stayed(m.Stayed)
+	}
+	return err
+}
+
+// stayed names what could not be moved.
+func (r *runner) stayed(n trash.Notes) {
+	for _, l := range n.Named {
+		fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(l.Path), l.Why)
+	}
+	if n.More > 0 {
+		fmt.Fprintf(r.env.Stderr, "and %d more\n", n.More)
+	}
+}
+
+// asked says whether the command line is about a list, and remembers that there is one.
+func (r *runner) asked(list string) bool {
+	names := r.o.Lists()
+	if len(names) == 0 {
+		return true
+	}
+	list = strings.ToLower(list)
+	i := slices.IndexFunc(names, func(name string) bool { return called(list, name) || called(name, list) })
+	if i < 0 {
+		return false
+	}
+	r.found[names[i]] = true
+	return true
+}
+
+// missing is the error for lists that no tree has.
+func (r *runner) missing() error {
+	for _, name := range r.o.Lists() {
+		if !r.found[name] {
+			return diag.Usage.Errorf("no tree has an archive of the list %q", name).
+				WithHint("trees of [archive] in rplan.toml are where archives are looked for; without a list, all of them are reported")
+		}
+	}
+	return nil
+}
+
+// each calls f for each archive that the run is about. What fails for one does not stop the others.
+func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive) error) error {
+	var errs []error
+	for _, path := range r.c.Trees {
+		t, err := r.open(ctx, path)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if t == nil {
+			continue
+		}
+		for i := range t.archives {
+			if err := f(t, &t.archives[i]); err != nil {
+				errs = append(errs, err)
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if r.o.Changes() && ctx.Err() == nil {
+			errs = append(errs, r.finish(ctx, t))
+		}
+		t.close()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return together(append(errs, r.missing()))
+}
+
+// together is one error for several: that one, or partial.
+func together(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return diag.Partial.Errorf("%w", errors.Join(errs...))
+}
+
+// finish is for the end of a tree: links of pages that went are published, and the trash emptied.
+func (r *runner) finish(ctx context.Context, t *tree) error {
+	if !r.o.Apply {
+		return nil
+	}
+	_, err := links.Publish(ctx, t.root)
+	progress := r.env.Progress("files deleted")
+	defer progress.Done()
+	before := r.env.Now().AddDate(0, 0, -r.c.TrashDays).Add(time.Second) // this run's own, with --trash-days 0
+	emptied, failed := t.trash.Empty(ctx, before, func(files, _ int64) { progress.Show(int(files), 0) })
+	for _, e := range emptied {
+		r.stayed(e.Stayed)
+	}
+	return errors.Join(err, failed)
+}
+
+// prune reports all archives, and with --apply removes what can go.
+func (r *runner) prune(ctx context.Context) error {
+	err := r.each(ctx, func(t *tree, a *layout.Archive) error {
+		result, err := r.archive(ctx, t, a)
+		if result != nil {
+			r.results = append(r.results, result)
+			if err != nil {
+				result.Error = err.Error()
+			}
+		}
+		return err
+	})
+	for _, name := range r.c.Unused(r.policies) {
+		if len(r.o.Args) == 0 && ctx.Err() == nil {
+			fmt.Fprintf(r.env.Stderr, "[archive.lists.%q] of rplan.toml is about no archive that was found\n", name)
+		}
+	}
+	if r.o.Metrics != "" && ctx.Err() == nil {
+		if _, failed := atomicfile.WriteFile(r.o.Metrics, Metrics(r.results, r.env.Now()), 0o644); failed != nil {
+			err = together([]error{err, failed})
+		}
+	}
+	return r.report(err)
+}
+
+// report prints the results. With --apply and nobody at the terminal, what went well goes without saying.
+func (r *runner) report(err error) error {
+	if r.o.JSON {
+		if failed := r.env.PrintJSON(r.results); failed != nil {
+			return together([]error{err, failed})
+		}
+		return err
+	}
+	if len(r.results) > 0 && (!r.o.Apply || r.env.Width > 0) {
+		fmt.Fprint(r.env.Stdout, text(r.results, r.o.Apply))
+	}
+	return err
+}
