@@ -1,0 +1,180 @@
+package trash
+
+import (
+	"context"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"rplan/lib/archiveprune/layout"
+	"rplan/lib/diag"
+)
+
+// Mended is a run that was killed, and what was done about it.
+type Mended struct {
+	Run, List string
+	Did       string // a sentence about the run, for people
+	Stayed    Notes
+}
+
+// mend puts everything that killed runs left in between to where it belongs: into
+// the trash what was listed, back to its place what was not.
+func (t *Tree) mend(ctx context.Context) ([]Mended, error) {
+	names, err := t.names()
+	if err != nil {
+		return nil, err
+	}
+	var all []Mended
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return all, context.Cause(ctx)
+		}
+		run, err := openDir(t.trash, name)
+		if err != nil {
+			continue // Runs names it
+		}
+		m, err := t.mendRun(run, name)
+		run.Close()
+		if err != nil {
+			return all, err
+		}
+		if m.Did != "" {
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
+	m := Mended{Run: name}
+	if _, err := lstat(run, journalName); err == unix.ENOENT {
+		if t.forget(name) {
+			m.Did = "was cut short before it moved anything: it is forgotten"
+		}
+		return m, nil
+	}
+	i, err := info(run, name)
+	if err != nil {
+		return m, nil // Runs names it
+	}
+	m.List = i.List
+	switch i.State {
+	case Undoing:
+		m.Did = "was being undone: undo it again, and that goes on"
+	case Emptying:
+		m.Did = "was being emptied: the next emptying goes on"
+	case Moving:
+		var left count
+		if left, m.Stayed, err = t.finish(run); err != nil {
+			m.Did = "was cut short and cannot be mended, so that it can be undone and not emptied: " + err.Error()
+			return m, nil
+		}
+		if left == (count{}) && t.forget(name) {
+			m.Did = "was cut short before anything was in the trash: it is forgotten"
+			return m, nil
+		}
+		j, err := openJournal(run)
+		if err != nil {
+			return m, t.cannotWrite(name, err)
+		}
+		defer j.Close()
+		m.Did = "was cut short: what it had moved is in the trash, and can be undone"
+		return m, note(j, record{verb: "ended", files: left.files, bytes: left.bytes})
+	}
+	return m, nil
+}
+
+// finish makes what a run had moved when it was killed what it could have ended with.
+func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
+	var files []layout.File
+	var dirs, replaced []string
+	sifted := ""
+	err = readJournal(run, true, func(r record) error {
+		switch r.verb {
+		case "file":
+			files = append(files, r.file(r.path))
+		case "dir":
+			dirs = append(dirs, r.path)
+		case "replace":
+			replaced = append(replaced, r.path)
+		case "exchange":
+			sifted = r.path
+		}
+		return nil
+	})
+	if err != nil {
+		return left, stay, err
+	}
+	if !slices.IsSortedFunc(files, func(a, b layout.File) int { return compare(a.Path, b.Path) }) {
+		return left, stay, diag.BadData.Errorf("journal %q is not sorted", path.Join(run.Name(), journalName))
+	}
+	if sifted != "" {
+		_, stay = t.settle(run, sifted, files, nil)
+	}
+	for _, p := range dirs {
+		t.recheck(run, p, files, &stay)
+	}
+	if in, err := openDir(run, filesDir); err == nil {
+		defer in.Close()
+		rest := scanned{}
+		rest.scan(in, "", files)
+		stay.join(rest.bringBack(t, run))
+		left = rest.count
+	}
+	for _, p := range replaced {
+		if size, ok := t.single(run, p); ok {
+			left.add(size)
+		}
+	}
+	return left, stay, nil
+}
+
+// recheck has a directory back that had been moved and not yet looked through, if something is in it that was not listed.
+func (t *Tree) recheck(run *os.File, p string, files []layout.File, stay *Notes) {
+	in, name, err := openParent(run, path.Join(filesDir, p))
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	dir, err := openDir(in, name)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	found := scanned{}
+	found.scan(dir, p, files)
+	if len(found.strangers) == 0 {
+		return
+	}
+	to, err := openDir(t.root, path.Dir(p))
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	if moveTo(in, name, to, name) == nil {
+		stay.add(p, "something is in it that was not listed as it is")
+	}
+}
+
+// single removes the second name of a file that was to be replaced and was not; else
+// it says how large the file in the trash is.
+func (t *Tree) single(run *os.File, p string) (size int64, kept bool) {
+	in, name, err := openParent(run, path.Join(oldDir, p))
+	if err != nil {
+		return 0, false
+	}
+	defer in.Close()
+	old, err := lstat(in, name)
+	if err != nil {
+		return 0, false
+	}
+	if dir, _, err := openParent(t.root, p); err == nil {
+		defer dir.Close()
+		if st, err := lstat(dir, name); err == nil && st.Ino == old.Ino && st.Dev == old.Dev {
+			return 0, unix.Unlinkat(int(in.Fd()), name, 0) != nil
+		}
+	}
+	return old.Size, true
+}

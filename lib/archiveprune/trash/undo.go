@@ -1,0 +1,110 @@
+package trash
+
+import (
+	"context"
+	"os"
+	"slices"
+
+	"rplan/lib/diag"
+)
+
+// Undone is a run of which what was in the trash went back.
+type Undone struct {
+	Info
+	Files, Bytes int64 // brought back
+	Stayed       Notes // what is still in the trash, or could be brought back in part only
+}
+
+// Undo brings back what the wanted runs have in the trash, the newest run first. It
+// never puts anything over what is there now: that stays in the trash, and is named.
+// A replaced file comes back with what was added to its replacement since; it is
+// refused if that was changed otherwise. It calls for the locks of the lists.
+func (t *Tree) Undo(ctx context.Context, want func(Info) bool) ([]Undone, error) {
+	if err := t.locked(); err != nil {
+		return nil, err
+	}
+	runs, _, err := t.Runs(0)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(runs)
+	var all []Undone
+	for _, i := range runs {
+		if !want(i) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return all, context.Cause(ctx)
+		}
+		u, err := t.undo(ctx, i)
+		all = append(all, u)
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+func (t *Tree) undo(ctx context.Context, i Info) (u Undone, err error) {
+	u.Info = i
+	run, err := openDir(t.trash, i.Run)
+	if err != nil {
+		return u, diag.Failed.Errorf("cannot open run %q in %q: %w", i.Run, t.trash.Name(), err)
+	}
+	defer run.Close()
+	j, err := openJournal(run)
+	if err != nil {
+		return u, t.cannotWrite(i.Run, err)
+	}
+	defer j.Close()
+	if err := note(j, record{verb: "undo"}); err != nil {
+		return u, err
+	}
+	if i.State == Emptying {
+		u.Stayed.add(".", "some of run "+i.Run+" may be deleted for good: it was being emptied")
+	}
+	if err := t.unreplace(ctx, run, j, &u.Stayed); err != nil {
+		return u, err
+	}
+	if files, err := openDir(run, filesDir); err == nil {
+		merge(ctx, pair{files, t.root}, ".", &u.Stayed)
+		files.Close()
+	}
+	if ctx.Err() != nil {
+		return u, context.Cause(ctx)
+	}
+	left := remaining(run)
+	u.Files, u.Bytes = i.Files-left.files, i.Bytes-left.bytes
+	if t.forget(i.Run) {
+		return u, nil
+	}
+	return u, note(j, record{verb: "ended", files: left.files, bytes: left.bytes})
+}
+
+// remaining counts what a run still has.
+func remaining(run *os.File) (all count) {
+	for _, name := range []string{filesDir, oldDir, siftDir} {
+		all.tally(run, name)
+	}
+	return all
+}
+
+// tally adds what is in a directory and below.
+func (c *count) tally(in *os.File, name string) {
+	d, err := openDir(in, name)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	for _, n := range names {
+		st, err := lstat(d, n)
+		switch {
+		case err != nil:
+		case isDirectory(&st):
+			c.tally(d, n)
+		default:
+			c.add(st.Size)
+		}
+	}
+}
