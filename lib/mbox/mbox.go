@@ -8,10 +8,7 @@
 // Doubt, and nobody may remove it.
 package mbox
 
-import (
-	"io"
-	"time"
-)
+import "time"
 
 // Range is the bytes of a file from Start up to End, exclusive.
 type Range struct{ Start, End int64 }
@@ -43,10 +40,11 @@ type Message struct {
 	Doubt     string    // why its bounds are not sure, such as `a line "From " at 123`; "" when they are
 }
 
-// Scanner finds the messages of an mbox, one after the other. Together their ranges are
-// the whole file: the first begins at 0, each begins where the one before it ends.
-type Scanner struct {
-	Fields bool // fill Author, Subject and DateField
-
-	r io.Reader
+// Census sums up what a Scanner has found.
+type Census struct {
+	Messages int
+	Undated  int   // those that are not Dated
+	Doubtful int   // those with a Doubt
+	Size     int64 // bytes of all messages
+	NULs     int64 // bytes that are zero, in all that was read: a wart, and no damage in itself
 }
