@@ -3,11 +3,9 @@ package archiveprune
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
@@ -104,7 +102,7 @@ func (g *gatherer) read(ctx context.Context, a *layout.Archive) error {
 }
 
 func (g *gatherer) source(ctx context.Context, f *layout.File) error {
-	file, err := openListed(g.root, f)
+	file, err := layout.Open(g.root, *f)
 	if err != nil {
 		return err
 	}
@@ -123,7 +121,7 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 		return err
 	}
 	defer r.Close()
-	g.sources[len(g.sources)-1].plain = r.Plain()
+	g.sources[len(g.sources)-1].plain = r == io.ReadCloser(file)
 	scanner := mbox.NewScanner(r, g.now)
 	scanner.Fields = true
 	for {
@@ -182,7 +180,7 @@ func (g *gatherer) find(ctx context.Context, sizes map[int64]bool) error {
 
 func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) error {
 	s := &g.sources[i]
-	file, err := openListed(g.root, s.file)
+	file, err := layout.Open(g.root, *s.file)
 	if err != nil {
 		return err
 	}
@@ -211,29 +209,9 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) err
 	return nil
 }
 
-// errChanged: a file is not the one any more that was listed.
-var errChanged = errors.New("it changed while it was looked at")
-
-// openListed opens a file, if it is still what was listed, or the same with something added.
-func openListed(root *os.Root, f *layout.File) (*os.File, error) {
-	file, err := root.OpenFile(f.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us up
-	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && (!info.Mode().IsRegular() || inode(info) != f.Inode || info.Size() < f.Size) {
-		err = errChanged
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
-}
-
 // contentOf is the SHA-256 of a file.
 func contentOf(root *os.Root, f *layout.File) (d digest, err error) {
-	file, err := openListed(root, f)
+	file, err := layout.Open(root, *f)
 	if err != nil {
 		return d, err
 	}

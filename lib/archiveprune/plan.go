@@ -8,8 +8,10 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"rplan/lib/archiveprune/layout"
+	"rplan/lib/archiveprune/rebuild"
 	"rplan/lib/mbox"
 )
 
@@ -79,19 +81,20 @@ type planner struct {
 	root     *os.Root
 	gatherer *gatherer
 	bounds   bounds
-	rebuilt  int64 // pages made again after this moment stay, in seconds since 1970
 	progress func(pages int)
 
 	*plan
 	shows    map[digest][]int    // what pages show, as indices of verdicts
 	attached map[string][]string // which pages lead to an attachment
 	staying  map[string]int      // how many pages stay, by directory, and all above it
+	again    map[string]bool     // directories of pages that were made again a short while ago
 }
 
 // decide says of each file whether it goes. What a page shows is read once.
 func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*plan, error) {
 	p.plan = &plan{archive: a, evidence: e, kept: map[string]int{}}
-	p.shows, p.attached, p.staying = map[digest][]int{}, map[string][]string{}, map[string]int{}
+	p.shows, p.attached = map[digest][]int{}, map[string][]string{}
+	p.staying, p.again = map[string]int{}, map[string]bool{}
 	for i := range a.Files {
 		if f := &a.Files[i]; f.Kind != layout.Mbox && f.Kind != layout.Message {
 			p.verdicts = append(p.verdicts, verdict{file: f, why: whyOther})
@@ -106,7 +109,7 @@ func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*
 	if err := p.madeFromPages(ctx); err != nil {
 		return nil, err
 	}
-	p.expire()
+	p.age(p.bounds)
 	return p.plan, nil
 }
 
@@ -172,9 +175,21 @@ func (p *planner) page(i int, v *verdict) {
 	}
 	p.shows[key] = append(p.shows[key], i)
 	v.id, v.at = shown.ID, t.place
-	if v.why = young(t, p.bounds.pages()); v.why == "" && p.madeAgain(v.file) {
+	if v.why = young(t, p.bounds.pages()); v.why == "" && p.madeAgain(path.Dir(v.file.Path)) {
 		v.why = whyRebuilt
 	}
+}
+
+// madeAgain says whether the pages of a directory were made again by --rebuild, so short a while ago that
+// whoever did that may still want them. A mark that cannot be read counts.
+func (p *planner) madeAgain(dir string) bool {
+	again, known := p.again[dir]
+	if !known {
+		at, err := rebuild.At(p.root, dir)
+		again = err != nil || !at.IsZero() && at.Unix() >= p.bounds.pages()
+		p.again[dir] = again
+	}
+	return again
 }
 
 // unusable says why the sources prove nothing at all, or "".
@@ -201,7 +216,7 @@ func (e *evidence) prove(shown layout.Shown) (digest, tally) {
 }
 
 func (p *planner) read(f *layout.File) (layout.Shown, error) {
-	file, err := openListed(p.root, f)
+	file, err := layout.Open(p.root, *f)
 	if err != nil {
 		return layout.Shown{}, err
 	}
@@ -306,7 +321,7 @@ func (p *planner) anyPage(dir string) bool {
 
 // text says why a month as text stays, or "": each message in it must be in the sources, and old enough.
 func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string) {
-	file, err := openListed(p.root, f)
+	file, err := layout.Open(p.root, *f)
 	if err != nil {
 		return whyUnread, err.Error()
 	}
@@ -337,23 +352,57 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 	return whyYoung, ""
 }
 
-// expire finds the messages that are too old to be kept.
-func (p *planner) expire() {
+// age finds the messages that are too old to be kept, and those of closed months.
+func (p *plan) age(b bounds) {
 	p.expired = make([][]int, len(p.evidence.sources))
-	if p.bounds.mbox == noDate || p.unusable() != "" {
+	p.closed = make([]map[string][]int, len(p.evidence.sources))
+	if len(p.evidence.damage) > 0 {
 		return
 	}
-	for s, source := range p.evidence.sources {
-		for i, m := range source.messages {
-			switch {
-			case m.date == noDate:
-				p.kept["it has "+string(m.dating)]++
-			case m.date >= p.bounds.mbox:
-			case m.doubtful:
-				p.kept[whyDoubtful]++
-			default:
+	for s := range p.evidence.sources {
+		source := &p.evidence.sources[s]
+		packs := source.plain && p.archive.Layout == layout.Pipermail
+		for i := range source.messages {
+			switch m := &source.messages[i]; {
+			case p.expires(m, b.mbox):
 				p.expired[s] = append(p.expired[s], i)
+			case packs && m.date != noDate && !m.doubtful && m.date < monthOf(b.closed):
+				p.close(s, i)
 			}
 		}
 	}
+}
+
+// expires says whether a message is too old, and notes why one stays that would be.
+func (p *plan) expires(m *message, before int64) bool {
+	switch {
+	case before == noDate:
+		return false
+	case m.date == noDate:
+		p.kept["it has "+string(m.dating)]++
+		return false
+	case m.date >= before:
+		return false
+	case m.doubtful:
+		p.kept[whyDoubtful]++
+		return false
+	}
+	return true
+}
+
+// monthOf is when the month began that a moment is in: what is before is of months that had ended then.
+func monthOf(moment int64) int64 {
+	if moment == noDate {
+		return noDate
+	}
+	year, month, _ := time.Unix(moment, 0).UTC().Date()
+	return time.Date(year, month, 1, 0, 0, 0, 0, time.UTC).Unix()
+}
+
+func (p *plan) close(s, i int) {
+	if p.closed[s] == nil {
+		p.closed[s] = map[string][]int{}
+	}
+	month := time.Unix(p.evidence.sources[s].messages[i].date, 0).UTC().Format("2006-01")
+	p.closed[s][month] = append(p.closed[s][month], i)
 }

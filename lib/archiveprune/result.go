@@ -86,6 +86,13 @@ func (p *plan) result(tree string) *Result {
 	slices.SortFunc(r.Reasons, func(a, b Reason) int {
 		return cmp.Or(cmp.Compare(b.Files, a.Files), cmp.Compare(a.Why, b.Why))
 	})
+	for s, months := range p.closed {
+		for _, numbers := range months {
+			for _, n := range numbers {
+				r.Moved.add(p.evidence.sources[s].messages[n].Size())
+			}
+		}
+	}
 	for s, numbers := range p.expired {
 		for _, n := range numbers {
 			r.Expired.add(p.evidence.sources[s].messages[n].Size())
