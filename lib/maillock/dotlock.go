@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -63,7 +62,7 @@ func deadDotlock(f *os.File, info fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	pid, _ := strconv.Atoi(strings.TrimRight(string(text), "\n\x00 "))
+	pid := parsePID(strings.TrimRight(string(text), "\n\x00 "))
 	since := ago(info.ModTime())
 	b := &busy{hint: "try again later"}
 	switch {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -182,6 +183,15 @@ func breakStale(path string, stale func(f *os.File, info fs.FileInfo) error, ahe
 		return nil
 	}
 	return os.Remove(path)
+}
+
+// parsePID reads a process's id; 0 is none.
+func parsePID(text string) int {
+	pid, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(pid)
 }
 
 // runs tells whether there is a process of this id on this host.

@@ -143,11 +143,11 @@ func claimant(path, claim string) (host string, pid int) {
 	}
 	parts := strings.Split(rest, ".")
 	for last := len(parts) - 1; last > max(0, len(parts)-3); last-- {
-		n, err := strconv.Atoi(parts[last])
+		n, err := strconv.ParseUint(parts[last], 10, 31)
 		if err != nil {
 			break
 		}
-		host, pid = strings.Join(parts[:last], "."), n
+		host, pid = strings.Join(parts[:last], "."), int(n)
 	}
 	return host, pid
 }
