@@ -33,12 +33,12 @@ var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // Metrics are the results of a run that ended now, in the text format of
 // Prometheus (exposition format 0.0.4), for node_exporter's textfile collector.
-func Metrics(results []Result, now time.Time) []byte {
+func Metrics(results []*Result, now time.Time) []byte {
 	messages := newFamily("messages", "Messages in the archive.")
 	size := newFamily("bytes", "Size of the archive before the run, by what the files are for.")
 	freed := newFamily("freed_bytes", "Bytes that the last run took out of the archive, into the trash or for good.")
-	goes := newFamily("prunable_bytes", "Bytes that went, or in a report would go.")
-	kept := newFamily("kept_pages", "Pages that are old enough to go and stay, by why.")
+	goes := newFamily("prunable_bytes", "Bytes of pages and messages that went, or in a report would go.")
+	kept := newFamily("kept_files", "Files that are no messages and stay, by why.")
 	failed := newFamily("failed", "1 where nothing, or not all, was done, else 0.")
 	failures := newFamily("failures", "Archives where nothing, or not all, was done.")
 	last := newFamily("last_run_timestamp_seconds", "When the last run ended.")
@@ -48,13 +48,13 @@ func Metrics(results []Result, now time.Time) []byte {
 	for _, r := range results {
 		of := []string{"tree", r.Tree, "list", r.List, "layout", string(r.Layout)}
 		messages.add(float64(r.Messages), of...)
-		for kind, bytes := range r.Bytes {
-			size.add(float64(bytes), append(slices.Clone(of), "kind", string(kind))...)
+		for kind, amount := range r.Kinds {
+			size.add(float64(amount.Bytes), append(slices.Clone(of), "kind", string(kind))...)
 		}
 		freed.add(float64(r.Freed), of...)
-		goes.add(float64(r.Goes.Bytes), of...)
-		for why, pages := range r.Reasons {
-			kept.add(float64(pages), append(slices.Clone(of), "reason", why)...)
+		goes.add(float64(r.Goes.Bytes+r.Expired.Bytes), of...)
+		for _, reason := range r.Reasons {
+			kept.add(float64(reason.Files), append(slices.Clone(of), "reason", reason.Why)...)
 		}
 		failed.add(0, of...)
 		if r.Err != nil {

@@ -2,22 +2,29 @@ package archiveprune
 
 import "rplan/lib/archiveprune/layout"
 
-// Amount is how much something is.
+// Amount is a number of files and their bytes.
 type Amount struct {
 	Files int
 	Bytes int64
 }
 
-// Result is how the archive of one list stands after a run, or would.
+// Reason is why files stay, and how many.
+type Reason struct {
+	Why string
+	Amount
+}
+
+// Result is what was found in the archive of a list, and done to it.
 type Result struct {
-	Tree     string // the directory of [archive] that it is in
+	Tree     string
 	List     string
 	Layout   layout.Layout
 	Messages int
-	Bytes    map[layout.Kind]int64 // of all that was there before, by what it is for
-	Goes     Amount                // what is removed, or would be
-	Stays    Amount                // the rest
-	Freed    int64                 // bytes that are out of the archive now; 0 in a report
-	Reasons  map[string]int        // pages that are old enough and stay, by why
-	Err      error                 // why nothing, or not all, was done
+	Kinds    map[layout.Kind]Amount
+	Goes     Amount   // files that are no messages
+	Stays    Amount   // the rest of them
+	Reasons  []Reason // of those that stay
+	Expired  Amount   // messages that are too old
+	Freed    int64    // bytes out of sight; the trash still has them
+	Err      error
 }
