@@ -9,7 +9,7 @@ import (
 	"rplan/lib/directory"
 )
 
-func at(text string) time.Time {
+func utc(text string) time.Time {
 	t, err := time.Parse("2006-01-02 15:04", text)
 	if err != nil {
 		panic(err)
@@ -34,21 +34,21 @@ func TestBefore(t *testing.T) {
 		{"9999y", "2026-11-26 18:30", ""},
 		{"forever", "2026-11-26 18:30", ""},
 	} {
-		got, some := mustKeep(c.keep).Before(at(c.now))
+		got, some := mustKeep(c.keep).Before(utc(c.now))
 		if c.want == "" {
 			if some || !got.IsZero() {
 				t.Errorf("%s at %s: %v, %v", c.keep, c.now, got, some)
 			}
-		} else if !some || !got.Equal(at(c.want)) || got.Location() != time.UTC {
+		} else if !some || !got.Equal(utc(c.want)) || got.Location() != time.UTC {
 			t.Errorf("%s at %s: %v, %v, want %s", c.keep, c.now, got, some, c.want)
 		}
 	}
-	if moment, some := (Keep{}).Before(at("2026-11-26 18:30")); some {
+	if moment, some := (Keep{}).Before(utc("2026-11-26 18:30")); some {
 		t.Errorf("what nobody set removes what is before %v", moment)
 	}
 	// It is the day in UTC that counts, wherever the machine is.
 	east := time.FixedZone("east", 14*3600)
-	if got, _ := mustKeep("1d").Before(time.Date(2026, 3, 2, 1, 0, 0, 0, east)); !got.Equal(at("2026-02-28 00:00")) {
+	if got, _ := mustKeep("1d").Before(time.Date(2026, 3, 2, 1, 0, 0, 0, east)); !got.Equal(utc("2026-02-28 00:00")) {
 		t.Error(got)
 	}
 }
@@ -163,7 +163,7 @@ func FuzzKeep(f *testing.F) {
 	for _, seed := range []string{"90d", "8W", "18m", "5y", "forever", "0", "", "00", "1", "-1d", "9999y", "10000d", "1 d", "\u0661d", directory.Unreadable} {
 		f.Add(seed)
 	}
-	now := at("2026-11-26 18:30")
+	now := utc("2026-11-26 18:30")
 	f.Fuzz(func(t *testing.T, text string) {
 		k, err := ParseKeep(text)
 		canonical, refused := directory.CheckKeep(text)

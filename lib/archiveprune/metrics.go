@@ -37,7 +37,7 @@ func Metrics(results []*Result, now time.Time) []byte {
 	messages := newFamily("messages", "Messages in the archive.")
 	size := newFamily("bytes", "Size of the archive before the run, by what the files are for.")
 	freed := newFamily("freed_bytes", "Bytes that the last run took out of the archive, into the trash or for good.")
-	goes := newFamily("prunable_bytes", "Bytes that went, or in a report would go.")
+	goes := newFamily("prunable_bytes", "Bytes of pages and messages that went, or in a report would go.")
 	kept := newFamily("kept_files", "Files that are no messages and stay, by why.")
 	failed := newFamily("failed", "1 where nothing, or not all, was done, else 0.")
 	failures := newFamily("failures", "Archives where nothing, or not all, was done.")
@@ -52,7 +52,7 @@ func Metrics(results []*Result, now time.Time) []byte {
 			size.add(float64(amount.Bytes), append(slices.Clone(of), "kind", string(kind))...)
 		}
 		freed.add(float64(r.Freed), of...)
-		goes.add(float64(r.Goes.Bytes), of...)
+		goes.add(float64(r.Goes.Bytes+r.Expired.Bytes), of...)
 		for _, reason := range r.Reasons {
 			kept.add(float64(reason.Files), append(slices.Clone(of), "reason", reason.Why)...)
 		}

@@ -83,10 +83,11 @@ func TestMetrics(t *testing.T) {
 	now := time.Unix(1795717800, 0)
 	awkward := "a\"b\\c\nd{e=\"f\"} 1\xff\u00e9"
 	const large = 27<<30 + 1
-	all := parsed(t, Metrics([]Result{
-		{Tree: "/srv/a", List: "dev", Layout: layout.Pipermail, Messages: 16124, Bytes: map[layout.Kind]int64{layout.Mbox: 3 << 30, layout.Page: large},
-			Goes: Amount{9, 26 << 30}, Freed: 26 << 30, Reasons: map[string]int{"not in the mbox": 7, "no date": 2}},
-		{Tree: "/srv/a", List: awkward, Layout: layout.MHonArc, Reasons: map[string]int{awkward: 1}, Err: errors.New("no")},
+	all := parsed(t, Metrics([]*Result{
+		{Tree: "/srv/a", List: "dev", Layout: layout.Pipermail, Messages: 16124, Kinds: map[layout.Kind]Amount{layout.Mbox: {Bytes: 3 << 30}, layout.Page: {Files: 9, Bytes: large}},
+			Goes: Amount{Files: 9, Bytes: 25 << 30}, Expired: Amount{Files: 4, Bytes: 1 << 30}, Freed: 24 << 30,
+			Reasons: []Reason{{Why: "not in the mbox", Amount: Amount{Files: 7}}, {Why: "no date", Amount: Amount{Files: 2}}}},
+		{Tree: "/srv/a", List: awkward, Layout: layout.MHonArc, Reasons: []Reason{{Why: awkward, Amount: Amount{Files: 1}}}, Err: errors.New("no")},
 		{Tree: "/srv/b", List: "dev", Layout: layout.Mlmmj, Messages: 5},
 		{Tree: "/srv/b", List: "dev", Layout: layout.Mlmmj, Messages: 6, Err: errors.New("no")},
 	}, now))
@@ -99,11 +100,11 @@ func TestMetrics(t *testing.T) {
 		{16124, "messages", []string{"tree", "/srv/a", "list", "dev", "layout", "pipermail"}},
 		{3 << 30, "bytes", []string{"list", "dev", "kind", "mbox"}},
 		{large, "bytes", []string{"list", "dev", "kind", "page"}},
-		{26 << 30, "freed_bytes", []string{"tree", "/srv/a", "list", "dev"}},
+		{24 << 30, "freed_bytes", []string{"tree", "/srv/a", "list", "dev"}},
 		{26 << 30, "prunable_bytes", []string{"tree", "/srv/a", "list", "dev"}},
-		{7, "kept_pages", []string{"reason", "not in the mbox"}},
-		{2, "kept_pages", []string{"reason", "no date"}},
-		{1, "kept_pages", []string{"reason", clean, "list", clean}},
+		{7, "kept_files", []string{"reason", "not in the mbox"}},
+		{2, "kept_files", []string{"reason", "no date"}},
+		{1, "kept_files", []string{"reason", clean, "list", clean}},
 		{0, "failed", []string{"tree", "/srv/a", "list", "dev"}},
 		{1, "failed", []string{"list", clean}},
 		{11, "messages", []string{"tree", "/srv/b"}}, // two in one tree are one

@@ -207,7 +207,7 @@ func (r *runner) prune(ctx context.Context) error {
 		if result != nil {
 			r.results = append(r.results, result)
 			if err != nil {
-				result.Error = err.Error()
+				result.Err, result.Error = err, err.Error()
 			}
 		}
 		return err

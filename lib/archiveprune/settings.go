@@ -12,7 +12,7 @@ import (
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/conf"
 	"rplan/lib/diag"
-	"rplan/lib/source"
+	origin "rplan/lib/source"
 )
 
 // Undated is what becomes of a message without a date of its own.
@@ -83,7 +83,7 @@ const maxTrashDays = 3650
 type Configuration struct {
 	Settings
 	path string
-	from *source.Configuration // nil where there is no [directory], and so no node to ask about
+	from *origin.Configuration // nil where there is no [directory], and so no node to ask about
 }
 
 // Load reads rplan.toml. Its errors are of kind diag.Config.
@@ -95,7 +95,7 @@ func Load(path string) (*Configuration, error) {
 	}
 	if directory != nil {
 		var err error
-		if c.from, err = source.Configure(path, nil); err != nil {
+		if c.from, err = origin.Configure(path, nil); err != nil {
 			return nil, err
 		}
 	}

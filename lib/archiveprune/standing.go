@@ -9,7 +9,7 @@ import (
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
-	"rplan/lib/source"
+	origin "rplan/lib/source"
 )
 
 // Standing is what the directory says of lists, as this node sees it. A nil
@@ -33,7 +33,7 @@ func (c *Configuration) ReadStanding(ctx context.Context) (*Standing, error) {
 	if c.from == nil {
 		return nil, nil
 	}
-	src, err := source.New(c.from.Directory.OfLists())
+	src, err := origin.New(c.from.Directory.OfLists())
 	if err != nil {
 		return nil, diag.Config.Errorf("%s: %w", c.path, err)
 	}
@@ -78,7 +78,7 @@ func (s *Standing) Of(name string) (*directory.List, error) {
 			WithHint("set address in [archive.lists.%q] of rplan.toml to the one that this archive is of", name)
 	}
 	if why := s.elsewhere(found[0]); why != "" {
-		return found[0], diag.Refused.Errorf("list %q is %s", name, why).WithHint("its archive is pruned on the node that it is active on, while that serves")
+		return found[0], diag.Refused.Errorf("list %q %s", name, why).WithHint("its archive is pruned on the node that it is active on, while that serves")
 	}
 	return found[0], nil
 }
@@ -96,15 +96,15 @@ func called(address, name string) bool {
 func (s *Standing) elsewhere(l *directory.List) string {
 	switch {
 	case l.Node == "":
-		return "active on no node"
+		return "is active on no node"
 	case l.Node != s.node:
-		return fmt.Sprintf("active on node %q", l.Node)
+		return fmt.Sprintf("is active on node %q", l.Node)
 	case s.snapshot.ListNode(l) == nil:
 		node := s.snapshot.Node(l.Node)
 		if node.State.Serves() {
-			return fmt.Sprintf("active on node %q, which has not the role lists", node.Name)
+			return fmt.Sprintf("is active on node %q, which has not the role lists", node.Name)
 		}
-		return fmt.Sprintf("active on node %q, which is %s", node.Name, node.State)
+		return fmt.Sprintf("is active on node %q, which is %s", node.Name, node.State)
 	}
 	return ""
 }
