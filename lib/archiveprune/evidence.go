@@ -18,7 +18,7 @@ type evidence struct {
 	messages int
 	bytes    int64 // of messages, once decompressed
 	ids      map[digest]tally
-	unnamed  map[digest]tally // messages without Message-ID, by layout.Key of author, date and subject
+	unnamed  map[digest]tally // messages without Message-ID, by their layout.Key
 	parts    map[digest]tally // decoded parts that are an attachment's content, by SHA-256
 	damage   []string         // why nothing of this archive may go
 }
@@ -50,7 +50,7 @@ type tally struct {
 	place  place // of the first
 }
 
-// named is the key of a Message-ID.
+// named is the key of a Message-ID, or of a layout.Key.
 func named(id string) digest { return sha256.Sum256([]byte(id)) }
 
 // place is where a message is.
@@ -109,7 +109,7 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 	defer file.Close()
 	g.sources = append(g.sources, source{file: f})
 	if f.Kind == layout.Message {
-		m, err := mbox.ReadMessage(file, g.now)
+		m, err := mbox.ReadMessage(file, f.Size, g.now)
 		if err != nil {
 			return err
 		}
@@ -156,8 +156,8 @@ func (g *gatherer) add(m mbox.Message) {
 	if m.ID != "" {
 		key := named(m.ID)
 		g.ids[key] = g.ids[key].with(kept, at)
-	} else {
-		key := digest(layout.Key(m.Author, m.DateField, m.Subject))
+	} else if text := layout.Key(m.Author, m.DateField, m.Subject); text != "" {
+		key := named(text)
 		g.unnamed[key] = g.unnamed[key].with(kept, at)
 	}
 	g.sources[last].messages = append(g.sources[last].messages, kept)

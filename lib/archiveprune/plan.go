@@ -71,9 +71,10 @@ func young(t tally, before int64) string {
 type plan struct {
 	archive  *layout.Archive
 	evidence *evidence
-	verdicts []verdict      // of all files but the sources, sorted by path
-	expired  [][]int        // for each source, the numbers of its messages that are too old
-	kept     map[string]int // messages that would be too old, and why they stay
+	verdicts []verdict          // of all files but the sources, sorted by path
+	expired  [][]int            // for each source, the numbers of its messages that are too old
+	closed   []map[string][]int // and of those of closed months, by month
+	kept     map[string]int     // messages that would be too old, and why they stay
 }
 
 // planner makes the plan of one archive.
@@ -168,7 +169,7 @@ func (p *planner) page(i int, v *verdict) {
 		v.why, v.detail = whyUnread, err.Error()
 		return
 	}
-	key, t := p.evidence.prove(shown)
+	key, t := p.evidence.prove(shown.ID, shown.Key(), shown.MadeUp())
 	if t.count == 0 {
 		v.why = whyUnproven
 		return
@@ -203,16 +204,15 @@ func (p *planner) unusable() string {
 	return ""
 }
 
-// prove finds the messages that a page may show.
-func (e *evidence) prove(shown layout.Shown) (digest, tally) {
-	if shown.ID != "" {
-		key := named(shown.ID)
-		if t, ok := e.ids[key]; ok {
-			return key, t
-		}
+// prove finds the messages that a page may show, by its Message-ID or, if there is none, by its key.
+func (e *evidence) prove(id, key string, madeUp bool) (digest, tally) {
+	if t, ok := e.ids[named(id)]; ok && id != "" {
+		return named(id), t
 	}
-	key := digest(layout.Key(shown.Author, shown.Date, shown.Subject))
-	return key, e.unnamed[key]
+	if id != "" && !madeUp || key == "" {
+		return digest{}, tally{}
+	}
+	return named(key), e.unnamed[named(key)]
 }
 
 func (p *planner) read(f *layout.File) (layout.Shown, error) {
@@ -341,7 +341,8 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 		if err != nil {
 			return whyUnread, err.Error()
 		}
-		_, t := p.evidence.prove(layout.Shown{ID: m.ID, Author: m.Author, Date: m.DateField, Subject: m.Subject})
+		made := layout.Shown{ID: m.ID}
+		_, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
 		if t.count == 0 {
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"rplan/lib/archiveprune/links"
 	"rplan/lib/archiveprune/trash"
 	"rplan/lib/maillock"
+	"rplan/lib/mbox"
 )
 
 // lockWait is how long another program may hold a list's lock before the list is passed over.
@@ -179,4 +182,36 @@ func (p *plan) links() []links.Link {
 	}
 	slices.SortFunc(all, func(a, b links.Link) int { return strings.Compare(a.Page, b.Page) })
 	return all
+}
+
+// weighScrubbing counts the addresses that --scrub-addresses would take out.
+func (r *runner) weighScrubbing(ctx context.Context, t *tree, e *evidence, result *Result) error {
+	for s := range e.sources {
+		source := &e.sources[s]
+		if source.file.Kind != layout.Mbox || ctx.Err() != nil {
+			continue
+		}
+		file, err := layout.Open(t.root, *source.file)
+		if err != nil {
+			return err
+		}
+		in, err := unpacked(t, file, source)
+		if err != nil {
+			return err
+		}
+		found, err := mbox.ScrubFile(io.Discard, in, source.size(), nil, source.headers())
+		in.Close()
+		if err != nil {
+			return err
+		}
+		result.Scrubbed.Addresses += int(found.Addresses)
+		result.Scrubbed.Messages += int(found.Messages)
+	}
+	return ctx.Err()
+}
+
+// isDir says whether there is a directory at an absolute path.
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/links"
 	"rplan/lib/archiveprune/trash"
@@ -194,7 +196,7 @@ func (w *rewriting) cut(file *os.File, e *evidence, expired []int) (changed bool
 	if len(expired) == 0 && !w.c.ScrubAddresses {
 		return false, nil
 	}
-	src, err := w.unpacked(file, s)
+	src, err := unpacked(w.tree, file, s)
 	if err != nil {
 		return false, err
 	}
@@ -272,18 +274,18 @@ func (s *source) headers() iter.Seq2[mbox.Range, int64] {
 	}
 }
 
-// unpacked is a source that can be read at any place: a compressed one is unpacked into a file without a name.
-func (w *rewriting) unpacked(file *os.File, s *source) (*os.File, error) {
+// unpacked is a source that can be read at any place: what is compressed is unpacked into a file without a
+// name. It takes over the file.
+func unpacked(t *tree, file *os.File, s *source) (*os.File, error) {
 	if s.plain {
-		again, err := layout.Open(w.tree.root, *s.file)
-		return again, err
+		return file, nil
 	}
 	r, err := mbox.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	temp, err := w.tree.root.OpenFile(path.Dir(s.file.Path), os.O_RDWR|unnamed, 0o600)
+	temp, err := t.root.OpenFile(path.Dir(s.file.Path), os.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err != nil {
 		return nil, diag.CantCreate.Errorf("cannot unpack %q: %w", s.file.Path, errors.Unwrap(err))
 	}

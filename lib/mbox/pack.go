@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -18,18 +19,18 @@ import (
 
 // Packed says what Pack did to a file.
 type Packed struct {
-	Path          string
+	Name          string // in its directory
 	Messages      int
 	Bytes         int64 // of the messages
 	Before, After int64 // bytes of the file; Before is 0 if there was none
 	Already       bool  // it ended with exactly these messages, as an interrupted run leaves it: nothing was added
 }
 
-// PackAll packs ranges of src, such as the messages of closed months, into files by their paths, one
+// PackAll packs ranges of src, such as the messages of closed months, into files by their names, one
 // file after the other. After an error, done are those that are packed; all others are as they were.
-func PackAll(files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		p, err := Pack(path, mode, f, src, files[path])
+func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		p, err := Pack(dir, name, mode, f, src, files[name])
 		if err != nil {
 			return done, err
 		}
@@ -38,14 +39,14 @@ func PackAll(files map[string][]Range, mode fs.FileMode, f Format, src io.Reader
 	return done, nil
 }
 
-// Pack adds messages, the ranges of src, to the compressed mbox at path, or makes it with this mode. What
+// Pack adds messages, the ranges of src, to the compressed mbox of this name, or makes it with this mode. What
 // is there stays byte for byte, with a further gzip member or zstd frame behind it. Where a message does not
 // end with an empty line, one is put before the next message, which would be part of it else.
 //
 // The file is replaced as atomicfile does, and only after it was read back and is, by SHA-256, what was in it and
 // then the messages. A file that cannot be read to its end is an error of kind diag.BadData, and stays.
-func Pack(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
-	p := packer{f: f, src: src, ranges: ranges, done: Packed{Path: path, Messages: len(ranges)}}
+func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
+	p := packer{dir: dir, f: f, src: src, ranges: ranges, done: Packed{Name: name, Messages: len(ranges)}}
 	for _, r := range ranges {
 		p.done.Bytes += r.Size()
 	}
@@ -70,6 +71,7 @@ func Pack(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Ran
 }
 
 type packer struct {
+	dir    *os.Root
 	f      Format
 	src    io.ReaderAt
 	ranges []Range
@@ -79,15 +81,15 @@ type packer struct {
 
 // look reads the file that is there, if there is one.
 func (p *packer) look() (*os.File, error) {
-	path := p.done.Path
-	old, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	shown := filepath.Join(p.dir.Name(), p.done.Name)
+	old, err := p.dir.OpenFile(p.done.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", path, errors.Unwrap(err))
+		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", shown, errors.Unwrap(err))
 	}
-	info, err := old.Stat()
+	info, err := p.dir.Lstat(p.done.Name) // an os.Root follows a symlink to another file in it
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is no regular file")
 	}
@@ -97,7 +99,7 @@ func (p *packer) look() (*os.File, error) {
 	}
 	if err != nil {
 		old.Close()
-		return nil, diag.BadData.Errorf("cannot add to %q: %w", path, err).WithHint("see what is wrong with it, or move it away")
+		return nil, diag.BadData.Errorf("cannot add to %q: %w", shown, err).WithHint("see what is wrong with it, or move it away")
 	}
 	return old, nil
 }
@@ -114,7 +116,7 @@ func (p *packer) isThere(old *os.File) (bool, error) {
 
 // write makes the new file, checks it and puts it at its path.
 func (p *packer) write(old *os.File, mode fs.FileMode) error {
-	out, err := atomicfile.Create(p.done.Path, mode)
+	out, err := atomicfile.CreateIn(p.dir, p.done.Name, mode)
 	if err != nil {
 		return err
 	}
@@ -140,10 +142,10 @@ func (p *packer) write(old *os.File, mode fs.FileMode) error {
 	p.done.After = count.n
 	before, after, err := p.read(out, p.done.After, p.old.size)
 	if err != nil {
-		return diag.Failed.Errorf("reading back what was written for %q: %w", p.done.Path, err)
+		return diag.Failed.Errorf("reading back what was written for %q: %w", p.done.Name, err)
 	}
 	if before.sum() != p.old.sum() || after.sum() != added.sum() {
-		return diag.Failed.Errorf("what was written for %q is not what can be read back", p.done.Path)
+		return diag.Failed.Errorf("what was written for %q is not what can be read back", p.done.Name)
 	}
 	return out.Commit()
 }
