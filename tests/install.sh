@@ -11,7 +11,7 @@ dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap
 apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3
-tinycdb iproute2 procps curl openssl strace util-linux
+tinycdb iproute2 procps curl openssl strace util-linux gzip zstd python3
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
 user-mode-linux dropbear-initramfs e2fsprogs
