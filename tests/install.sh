@@ -12,6 +12,7 @@ apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3 mhonarc liblockfile-bin python3 zstd
 tinycdb iproute2 procps curl openssl strace util-linux
+gzip
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
 user-mode-linux dropbear-initramfs e2fsprogs

@@ -1,5 +1,5 @@
-// Bench measures rp-genmaps and rp-failover as whole processes against named
-// programs, in one run, and prints ratios: make bench. It needs Debian's slapd,
+// Bench measures rp-genmaps, rp-failover and the scan of an mbox as whole processes against
+// named programs, in one run, and prints ratios: make bench. It needs Debian's slapd,
 // ldap-utils, postfix and postfix-cdb, and for rp-failover root and what a lab needs.
 package main
 
@@ -25,23 +25,24 @@ func main() {
 	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
 	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
 	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
+	archived := flag.Int("archive", 1000, "`megabytes` of the mbox to scan; 0 leaves that out")
 	disk := flag.String("disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
+	if err := bench(*sizes, *runs, *formats, *messages, *still, *archived, *disk); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs int, formats string, messages, still int, disk string) error {
+func bench(sizes string, runs int, formats string, messages, still, archived int, disk string) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, program := range []string{"rp-genmaps", "rp-failover", "generate"} {
-		path := map[string]string{"generate": "rplan/contrib/example/generate"}[program]
+	for _, program := range []string{"rp-genmaps", "rp-failover", "generate", "mboxscan"} {
+		path := map[string]string{"generate": "rplan/contrib/example/generate", "mboxscan": "rplan/tests/bench/mboxscan"}[program]
 		if path == "" {
 			path = "rplan/cmd/" + program
 		}
@@ -51,6 +52,11 @@ func bench(sizes string, runs int, formats string, messages, still int, disk str
 	}
 	if sizes != "" {
 		if err := maps(dir, sizes, runs); err != nil {
+			return err
+		}
+	}
+	if archived > 0 {
+		if err := archive(dir, disk, archived, runs); err != nil {
 			return err
 		}
 	}
