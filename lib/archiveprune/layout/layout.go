@@ -48,7 +48,13 @@ type Archive struct {
 }
 
 // Left is something that is passed over, and why.
-type Left struct{ Path, Why string }
+type Left struct {
+	Path, Why string
+
+	// Of is set for a symlink that the archiver made itself, as pipermail makes each month's index.html, which leads
+	// to an index beside it: the directory of the pages, as of an Index. It may go and come with its directory.
+	Of string
+}
 
 // Shown is what a page says of the message that it shows, decoded to UTF-8.
 type Shown struct {
