@@ -10,7 +10,7 @@ postfix postfix-cdb postfix-lmdb
 dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap
 apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
-mlmmj mailman3
+mlmmj mailman3 mhonarc python3-django-hyperkitty
 tinycdb iproute2 procps curl openssl strace util-linux
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
