@@ -177,7 +177,11 @@ func (d *draft) writeText(head, body *bytes.Buffer) {
 
 // writeAttachment writes a part: text in quoted-printable, a message as it is, all else in base64.
 func writeAttachment(w *bytes.Buffer, a Attachment) {
+	text := strings.HasPrefix(a.Type, "text/")
 	fmt.Fprintf(w, "Content-Type: %s", a.Type)
+	if text && !a.noCharset {
+		w.WriteString("; charset=utf-8")
+	}
 	if a.Name != "" {
 		fmt.Fprintf(w, "; name=%q", a.Name)
 	}
@@ -189,7 +193,7 @@ func writeAttachment(w *bytes.Buffer, a Attachment) {
 	case a.Type == "message/rfc822":
 		w.WriteByte('\n')
 		w.Write(a.Data)
-	case strings.HasPrefix(a.Type, "text/"):
+	case text:
 		w.WriteString("Content-Transfer-Encoding: quoted-printable\n\n")
 		var b bytes.Buffer
 		q := quotedprintable.NewWriter(&b)

@@ -39,6 +39,8 @@ type Attachment struct {
 	Name string // "" if the part names none
 	Type string // such as "image/png"
 	Data []byte // decoded
+
+	noCharset bool // a text whose part does not say that it is UTF-8
 }
 
 // Make says which mails to make.

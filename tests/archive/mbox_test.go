@@ -37,7 +37,7 @@ func goMbox(t testing.TB, r io.Reader) (n int) {
 // python runs a script with arguments, and reads the JSON that it prints into out.
 func python(t testing.TB, out any, script string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(need.Program(t, "python3"), append([]string{"-c", script}, args...)...)
+	cmd := exec.Command(need.Program(t, "/usr/bin/python3"), append([]string{"-c", script}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	b, err := cmd.Output()

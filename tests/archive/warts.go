@@ -116,6 +116,9 @@ var warts = []wart{
 			d.attach(Attachment{Name: "../we ird/ñ.bin", Type: "application/octet-stream", Data: noise(d.r, 100+k)})
 		}
 	}},
+	{"no charset", func(d *draft) {
+		d.attachments = []Attachment{{Type: "text/html", Data: []byte("<html><body><p>Grüße</p></body></html>\n"), noCharset: true}}
+	}},
 	{"empty attachment", func(d *draft) {
 		d.attachments = []Attachment{{Name: "empty.txt", Type: "application/octet-stream", Data: []byte{}}}
 	}},
