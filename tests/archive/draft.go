@@ -32,7 +32,8 @@ type draft struct {
 	clients     []string // those in extra
 	eol         string
 	last        func(raw []byte) []byte // changes what is written
-	made        Mail                    // what mail made
+	lean        bool
+	made        Mail // what mail made
 }
 
 // dateIs sets a Date field that every reader understands.
@@ -100,12 +101,15 @@ func encodedName(name string) string {
 
 // writeHeader writes all but the fields about the body, and returns the addresses of clients in it.
 func (d *draft) writeHeader(w *bytes.Buffer) (clients []string) {
-	c := client(d.r)
-	stamp := d.arrived.Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)")
-	fmt.Fprintf(w, "Received: from mx.example.org (mx.example.org [192.0.2.1])\n\tby %s (Postfix) with ESMTPS id %08X\n\tfor <%s>; %s\n",
-		Domain, d.r.Uint32(), List, stamp)
-	fmt.Fprintf(w, "Received: from [%s] (host-%d.provider.example [%s])\n\tby mx.example.org (Postfix) with ESMTPSA id %08X; %s\n",
-		c, d.r.IntN(1000), c, d.r.Uint32(), stamp)
+	if !d.lean {
+		c := client(d.r)
+		clients = []string{c, c}
+		stamp := d.arrived.Format("Mon, 02 Jan 2006 15:04:05 -0700 (MST)")
+		fmt.Fprintf(w, "Received: from mx.example.org (mx.example.org [192.0.2.1])\n\tby %s (Postfix) with ESMTPS id %08X\n\tfor <%s>; %s\n",
+			Domain, d.r.Uint32(), List, stamp)
+		fmt.Fprintf(w, "Received: from [%s] (host-%d.provider.example [%s])\n\tby mx.example.org (Postfix) with ESMTPSA id %08X; %s\n",
+			c, d.r.IntN(1000), c, d.r.Uint32(), stamp)
+	}
 	field := func(name, value string) {
 		if value != "" {
 			w.WriteString(name + ":")
@@ -127,7 +131,7 @@ func (d *draft) writeHeader(w *bytes.Buffer) (clients []string) {
 		field("In-Reply-To", "<"+d.inReplyTo+">")
 		field("References", "<"+d.inReplyTo+">")
 	}
-	return append([]string{c, c}, d.clients...)
+	return append(clients, d.clients...)
 }
 
 // writeBody writes the body, and its fields into head.

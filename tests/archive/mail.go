@@ -51,6 +51,7 @@ type Make struct {
 	Only  string        // only mails with this wart
 	Text  int           // bytes of text, about; 0 is 200 to 2,000
 	Bare  bool          // no attachments, no second part
+	Lean  bool          // no Received fields, so no addresses of clients, as where the list strips them
 	Big   int           // the last mail has an attachment of this many bytes, and about 1.37 times as many in base64
 	Start time.Time     // when the first arrives; zero is 3 January 2003
 	Every time.Duration // between two mails; 0 is 36 hours, or less so that all fit into ten years
@@ -102,7 +103,7 @@ func (m Make) wart(i int) *wart {
 func (m Make) draft(i int, past []*draft) *draft {
 	r := rand.New(rand.NewPCG(m.Seed, uint64(i)))
 	at := m.Start.Add(time.Duration(i) * m.Every).Truncate(time.Second)
-	d := &draft{r: r, past: past, arrived: at.Add(time.Duration(2+r.IntN(60)) * time.Second), charset: "utf-8", eol: "\n"}
+	d := &draft{r: r, past: past, arrived: at.Add(time.Duration(2+r.IntN(60)) * time.Second), charset: "utf-8", eol: "\n", lean: m.Lean}
 	who := people[r.IntN(len(people))]
 	d.author, d.address = who.name, who.address
 	d.id = randomID(r, d.address)

@@ -5,12 +5,15 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -121,48 +124,55 @@ func lastFirst(name string) string {
 	return strings.Join(words[i:], " ") + ", " + strings.Join(words[:i], " ")
 }
 
+// writeVolumes writes the volumes, as many at a time as there are processors: most of the work is to make files.
 func (p *pipermail) writeVolumes() error {
-	for _, name := range p.tree.Volumes {
-		v := p.volumes[name]
-		if err := os.MkdirAll(p.path(name), 0o775); err != nil {
-			return err
+	errs := make([]error, len(p.tree.Volumes))
+	var wait sync.WaitGroup
+	turn := make(chan bool, runtime.NumCPU())
+	for i, name := range p.tree.Volumes {
+		wait.Go(func() {
+			turn <- true
+			errs[i] = p.writeVolume(p.volumes[name])
+			<-turn
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+func (p *pipermail) writeVolume(v *volume) error {
+	if err := os.MkdirAll(p.path(v.name), 0o775); err != nil {
+		return err
+	}
+	threads := v.index("thread")
+	for i, e := range threads {
+		var prev, next *article
+		if i > 0 {
+			prev = v.byID[threads[i-1].id]
 		}
-		threads := v.index("thread")
-		for i, e := range threads {
-			var prev, next *article
-			if i > 0 {
-				prev = v.byID[threads[i-1].id]
-			}
-			if i+1 < len(threads) {
-				next = v.byID[threads[i+1].id]
-			}
-			if err := p.writePage(v, v.byID[e.id], prev, next); err != nil {
-				return err
-			}
+		if i+1 < len(threads) {
+			next = v.byID[threads[i+1].id]
 		}
-		for _, a := range v.all {
-			if v.byID[a.msgid] != a {
-				if err := p.writePage(v, a, nil, nil); err != nil {
-					return err
-				}
-			}
-		}
-		for _, kind := range []string{"date", "subject", "author", "thread"} {
-			if err := p.writeIndex(v, kind); err != nil {
-				return err
-			}
-		}
-		if err := os.Symlink("thread.html", p.path(name+"/index.html")); err != nil {
-			return err
-		}
-		if err := p.writeText(v); err != nil {
-			return err
-		}
-		if err := p.writeDatabase(v); err != nil {
+		if err := p.writePage(v, v.byID[e.id], prev, next); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, a := range v.all {
+		if v.byID[a.msgid] != a {
+			if err := p.writePage(v, a, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	for _, kind := range []string{"date", "subject", "author", "thread"} {
+		if err := p.writeIndex(v, kind); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("thread.html", p.path(v.name+"/index.html")); err != nil {
+		return err
+	}
+	return cmp.Or(p.writeText(v), p.writeDatabase(v))
 }
 
 // writeIndex writes VOLUME/KIND.html.
