@@ -11,6 +11,7 @@ dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap
 apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
 mlmmj mailman3 mhonarc liblockfile-bin python3 zstd
+python3-django-hyperkitty
 tinycdb iproute2 procps curl openssl strace util-linux
 gzip
 openssh-server openssh-client age
