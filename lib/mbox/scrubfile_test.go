@@ -13,7 +13,7 @@ import (
 // part is a message as a test writes it.
 type part struct{ header, body string }
 
-func file(parts []part) (text string, messages iter.Seq2[Range, int64]) {
+func joined(parts []part) (text string, messages iter.Seq2[Range, int64]) {
 	var b strings.Builder
 	for _, p := range parts {
 		b.WriteString(p.header + p.body)
@@ -37,7 +37,7 @@ var scrubParts = []part{
 }
 
 func TestScrubFile(t *testing.T) {
-	text, messages := file(scrubParts)
+	text, messages := joined(scrubParts)
 	first, last := int64(len(scrubParts[0].header+scrubParts[0].body)), int64(len(text)-len(scrubParts[2].header))
 	const a = "From a\nReceived: from [scrubbed]\n\nReceived: from [192.0.2.3]\n\n"
 	const c = "From c\nReceived: from [scrubbed]\n"
@@ -62,7 +62,7 @@ func TestScrubFile(t *testing.T) {
 }
 
 func TestScrubFileRefuses(t *testing.T) {
-	text, messages := file(scrubParts)
+	text, messages := joined(scrubParts)
 	size := int64(len(text))
 	list := func(ranges ...Range) iter.Seq2[Range, int64] {
 		return func(yield func(Range, int64) bool) {
@@ -104,7 +104,7 @@ func TestScrubFileLongHeader(t *testing.T) {
 	const field = "X-IP: 192.0.2.1\n"
 	for _, c := range []struct{ fill, tooLong int }{{longestHeader - len(field), 0}, {longestHeader, 1}, {copyBlock, 0}} {
 		parts := []part{{field + strings.Repeat("x", c.fill), "body"}}
-		text, messages := file(parts)
+		text, messages := joined(parts)
 		var out bytes.Buffer
 		done, err := ScrubFile(&out, strings.NewReader(text), int64(len(text)), nil, messages)
 		if err != nil || len(done.TooLong) != c.tooLong || done.Messages != int64(1-c.tooLong) {
