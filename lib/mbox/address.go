@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// span is a piece of a field's bytes, end exclusive.
-type span struct{ start, end int }
-
 // addressAt is where the IP address that begins at b[i] ends, or 0 if none stands there
 // by itself: not part of a longer number, name or version.
 func addressAt(b []byte, i int) int {

@@ -57,7 +57,7 @@ func replaceFile(path string, write func(io.Writer) error) error {
 
 func packCrash(f Format) func(*os.File, string) error {
 	return func(src *os.File, path string) error {
-		_, err := Pack(path, 0o640, f, src, []Range{{0, crashCut}, {0, crashCut}})
+		_, err := packAt(path, 0o640, f, src, []Range{{0, crashCut}, {0, crashCut}})
 		return err
 	}
 }
@@ -196,8 +196,8 @@ func TestDiskFull(t *testing.T) {
 				return err
 			})
 		},
-		"gzip": func() error { _, err := Pack(month, 0o640, Gzip, in, []Range{{0, size}}); return err },
-		"zstd": func() error { _, err := Pack(month, 0o640, Zstd, in, []Range{{0, size}}); return err },
+		"gzip": func() error { _, err := packAt(month, 0o640, Gzip, in, []Range{{0, size}}); return err },
+		"zstd": func() error { _, err := packAt(month, 0o640, Zstd, in, []Range{{0, size}}); return err },
 	} {
 		if err := do(); diag.KindOf(err) != diag.CantCreate || !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: %v", name, err)

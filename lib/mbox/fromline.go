@@ -61,7 +61,7 @@ func yearAndZones(line []byte, at int) (end int, ok bool) {
 	}
 }
 
-// span is a word's place in a line.
+// span is a place in a line, end exclusive.
 type span struct{ start, end int }
 
 func (s span) of(line []byte) []byte { return line[s.start:s.end] }

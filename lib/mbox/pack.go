@@ -9,8 +9,8 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
-	"syscall"
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
@@ -25,11 +25,11 @@ type Packed struct {
 	Already       bool  // it ended with exactly these messages, as an interrupted run leaves it: nothing was added
 }
 
-// PackAll packs ranges of src, such as the messages of closed months, into files by their paths, one
-// file after the other. After an error, done are those that are packed; all others are as they were.
-func PackAll(files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		p, err := Pack(path, mode, f, src, files[path])
+// PackAll packs ranges of src, such as the messages of closed months, into files of a directory, by their names, one
+// after the other. After an error, done are those that are packed; all others are as they were.
+func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		p, err := Pack(dir, name, mode, f, src, files[name])
 		if err != nil {
 			return done, err
 		}
@@ -38,14 +38,15 @@ func PackAll(files map[string][]Range, mode fs.FileMode, f Format, src io.Reader
 	return done, nil
 }
 
-// Pack adds messages, the ranges of src, to the compressed mbox at path, or makes it with this mode. What
+// Pack adds messages, the ranges of src, to the compressed mbox of this name, or makes it with this mode. What
 // is there stays byte for byte, with a further gzip member or zstd frame behind it. Where a message does not
 // end with an empty line, one is put before the next message, which would be part of it else.
 //
 // The file is replaced as atomicfile does, and only after it was read back and is, by SHA-256, what was in it and
 // then the messages. A file that cannot be read to its end is an error of kind diag.BadData, and stays.
-func Pack(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
-	p := packer{f: f, src: src, ranges: ranges, done: Packed{Path: path, Messages: len(ranges)}}
+func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
+	p := packer{dir: dir, name: name, f: f, src: src, ranges: ranges}
+	p.done = Packed{Path: filepath.Join(dir.Name(), name), Messages: len(ranges)}
 	for _, r := range ranges {
 		p.done.Bytes += r.Size()
 	}
@@ -70,6 +71,8 @@ func Pack(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Ran
 }
 
 type packer struct {
+	dir    *os.Root
+	name   string
 	f      Format
 	src    io.ReaderAt
 	ranges []Range
@@ -79,17 +82,23 @@ type packer struct {
 
 // look reads the file that is there, if there is one.
 func (p *packer) look() (*os.File, error) {
-	path := p.done.Path
-	old, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	listed, err := p.dir.Lstat(p.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	var old *os.File
+	if err == nil && listed.Mode().IsRegular() {
+		old, err = p.dir.Open(p.name)
+	}
 	if err != nil {
-		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", path, errors.Unwrap(err))
+		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", p.done.Path, errors.Unwrap(err))
+	}
+	if old == nil {
+		return nil, diag.CantCreate.Errorf("cannot add to %q: it is no regular file", p.done.Path)
 	}
 	info, err := old.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
+	if err == nil && !os.SameFile(info, listed) {
+		err = errors.New("another file took its place in this moment")
 	}
 	if err == nil {
 		p.done.Before = info.Size()
@@ -97,7 +106,7 @@ func (p *packer) look() (*os.File, error) {
 	}
 	if err != nil {
 		old.Close()
-		return nil, diag.BadData.Errorf("cannot add to %q: %w", path, err).WithHint("see what is wrong with it, or move it away")
+		return nil, diag.BadData.Errorf("cannot add to %q: %w", p.done.Path, err).WithHint("see what is wrong with it, or move it away")
 	}
 	return old, nil
 }
@@ -114,7 +123,7 @@ func (p *packer) isThere(old *os.File) (bool, error) {
 
 // write makes the new file, checks it and puts it at its path.
 func (p *packer) write(old *os.File, mode fs.FileMode) error {
-	out, err := atomicfile.Create(p.done.Path, mode)
+	out, err := atomicfile.CreateIn(p.dir, p.name, mode)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,9 +30,19 @@ func unpacked(t *testing.T, path string, f Format) string {
 	return out.String()
 }
 
+// packAt is Pack for a path.
+func packAt(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return Packed{}, err
+	}
+	defer dir.Close()
+	return Pack(dir, filepath.Base(path), mode, f, src, ranges)
+}
+
 func pack(t *testing.T, path string, f Format, src string, ranges ...Range) Packed {
 	t.Helper()
-	p, err := Pack(path, 0o640, f, strings.NewReader(src), ranges)
+	p, err := packAt(path, 0o640, f, strings.NewReader(src), ranges)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +131,7 @@ func TestPackOldFile(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Pack(path, 0o640, f, strings.NewReader("From y\n"), []Range{{0, 7}})
+			_, err := packAt(path, 0o640, f, strings.NewReader("From y\n"), []Range{{0, 7}})
 			want := fmt.Sprintf("cannot add to %q: ", path)
 			if diag.KindOf(err) != diag.BadData || !strings.HasPrefix(err.Error(), want) || diag.HintOf(err) == "" {
 				t.Errorf("%s, %s: %v", f, name, err)
@@ -145,19 +157,18 @@ func TestPackRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]diag.Kind{
-		link:                               diag.CantCreate,
-		filepath.Join(dir, "dir"):          diag.BadData,
-		filepath.Join(dir, "nowhere", "m"): diag.CantCreate,
+		link:                      diag.CantCreate,
+		filepath.Join(dir, "dir"): diag.CantCreate,
 	} {
-		if _, err := Pack(path, 0o640, Gzip, strings.NewReader("a"), []Range{{0, 1}}); diag.KindOf(err) != want {
+		if _, err := packAt(path, 0o640, Gzip, strings.NewReader("a"), []Range{{0, 1}}); diag.KindOf(err) != want {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	path := filepath.Join(dir, "m")
-	if _, err := Pack(path, 0o640, "lzma", strings.NewReader("a"), []Range{{0, 1}}); diag.KindOf(err) != diag.Config {
+	if _, err := packAt(path, 0o640, "lzma", strings.NewReader("a"), []Range{{0, 1}}); diag.KindOf(err) != diag.Config {
 		t.Errorf("an unknown format: %v", err)
 	}
-	if _, err := Pack(path, 0o640, Gzip, strings.NewReader("a"), []Range{{0, 2}}); diag.KindOf(err) != diag.TryAgain {
+	if _, err := packAt(path, 0o640, Gzip, strings.NewReader("a"), []Range{{0, 2}}); diag.KindOf(err) != diag.TryAgain {
 		t.Errorf("an mbox that got shorter: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -169,14 +180,19 @@ func TestPackRefuses(t *testing.T) {
 func TestPackAll(t *testing.T) {
 	dir, src := t.TempDir(), strings.Repeat("From a\n\n0123456789\n\n", 360)
 	size := int64(len(src) / 360)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
 	for _, f := range formats {
 		files := map[string][]Range{}
 		for i := range int64(360) {
-			path := filepath.Join(dir, fmt.Sprintf("%d-%02d.mbox%s", 1990+i/12, i%12+1, f.Ext()))
-			files[path] = []Range{{i * size, (i + 1) * size}}
+			name := fmt.Sprintf("%d-%02d.mbox%s", 1990+i/12, i%12+1, f.Ext())
+			files[name] = []Range{{i * size, (i + 1) * size}}
 		}
 		for range 2 {
-			done, err := PackAll(files, 0o640, f, strings.NewReader(src))
+			done, err := PackAll(root, files, 0o640, f, strings.NewReader(src))
 			if err != nil || len(done) != 360 {
 				t.Fatalf("%s: %d are packed, %v", f, len(done), err)
 			}
@@ -185,8 +201,11 @@ func TestPackAll(t *testing.T) {
 		if got := unpacked(t, last, f); got != src[:size] {
 			t.Errorf("%s: the last month is %q", f, got)
 		}
-		files[dir] = []Range{{0, 1}}
-		if done, err := PackAll(files, 0o640, f, strings.NewReader(src)); err == nil || len(done) != 0 {
+		if err := os.Mkdir(filepath.Join(dir, "0"+f.Ext()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		files["0"+f.Ext()] = []Range{{0, 1}}
+		if done, err := PackAll(root, files, 0o640, f, strings.NewReader(src)); err == nil || len(done) != 0 {
 			t.Errorf("%s: with one that cannot be packed: %d, %v", f, len(done), err)
 		}
 	}
@@ -209,7 +228,7 @@ func FuzzPack(f *testing.F) {
 			half := min(int(first), len(list))
 			var want []byte
 			for _, part := range [][]Range{list[:half], list[half:]} {
-				p, err := Pack(path, 0o640, format, bytes.NewReader(src), part)
+				p, err := packAt(path, 0o640, format, bytes.NewReader(src), part)
 				if err != nil {
 					t.Fatal(err)
 				}
