@@ -61,7 +61,7 @@ func yearAndZones(line []byte, at int) (end int, ok bool) {
 	}
 }
 
-// span is a piece of some bytes, such as a word of a line, end exclusive.
+// span is a place in a line, end exclusive.
 type span struct{ start, end int }
 
 func (s span) of(line []byte) []byte { return line[s.start:s.end] }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
@@ -19,15 +18,15 @@ import (
 
 // Packed says what Pack did to a file.
 type Packed struct {
-	Name          string // in its directory
+	Path          string
 	Messages      int
 	Bytes         int64 // of the messages
 	Before, After int64 // bytes of the file; Before is 0 if there was none
 	Already       bool  // it ended with exactly these messages, as an interrupted run leaves it: nothing was added
 }
 
-// PackAll packs ranges of src, such as the messages of closed months, into files by their names, one
-// file after the other. After an error, done are those that are packed; all others are as they were.
+// PackAll packs ranges of src, such as the messages of closed months, into files of a directory, by their names, one
+// after the other. After an error, done are those that are packed; all others are as they were.
 func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		p, err := Pack(dir, name, mode, f, src, files[name])
@@ -46,7 +45,8 @@ func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format,
 // The file is replaced as atomicfile does, and only after it was read back and is, by SHA-256, what was in it and
 // then the messages. A file that cannot be read to its end is an error of kind diag.BadData, and stays.
 func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
-	p := packer{dir: dir, f: f, src: src, ranges: ranges, done: Packed{Name: name, Messages: len(ranges)}}
+	p := packer{dir: dir, name: name, f: f, src: src, ranges: ranges}
+	p.done = Packed{Path: filepath.Join(dir.Name(), name), Messages: len(ranges)}
 	for _, r := range ranges {
 		p.done.Bytes += r.Size()
 	}
@@ -72,6 +72,7 @@ func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt
 
 type packer struct {
 	dir    *os.Root
+	name   string
 	f      Format
 	src    io.ReaderAt
 	ranges []Range
@@ -81,17 +82,23 @@ type packer struct {
 
 // look reads the file that is there, if there is one.
 func (p *packer) look() (*os.File, error) {
-	shown := filepath.Join(p.dir.Name(), p.done.Name)
-	old, err := p.dir.OpenFile(p.done.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	listed, err := p.dir.Lstat(p.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", shown, errors.Unwrap(err))
+	var old *os.File
+	if err == nil && listed.Mode().IsRegular() {
+		old, err = p.dir.Open(p.name)
 	}
-	info, err := p.dir.Lstat(p.done.Name) // an os.Root follows a symlink to another file in it
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
+	if err != nil {
+		return nil, diag.CantCreate.Errorf("cannot add to %q: %w", p.done.Path, errors.Unwrap(err))
+	}
+	if old == nil {
+		return nil, diag.CantCreate.Errorf("cannot add to %q: it is no regular file", p.done.Path)
+	}
+	info, err := old.Stat()
+	if err == nil && !os.SameFile(info, listed) {
+		err = errors.New("another file took its place in this moment")
 	}
 	if err == nil {
 		p.done.Before = info.Size()
@@ -99,7 +106,7 @@ func (p *packer) look() (*os.File, error) {
 	}
 	if err != nil {
 		old.Close()
-		return nil, diag.BadData.Errorf("cannot add to %q: %w", shown, err).WithHint("see what is wrong with it, or move it away")
+		return nil, diag.BadData.Errorf("cannot add to %q: %w", p.done.Path, err).WithHint("see what is wrong with it, or move it away")
 	}
 	return old, nil
 }
@@ -116,7 +123,7 @@ func (p *packer) isThere(old *os.File) (bool, error) {
 
 // write makes the new file, checks it and puts it at its path.
 func (p *packer) write(old *os.File, mode fs.FileMode) error {
-	out, err := atomicfile.CreateIn(p.dir, p.done.Name, mode)
+	out, err := atomicfile.CreateIn(p.dir, p.name, mode)
 	if err != nil {
 		return err
 	}
@@ -142,10 +149,10 @@ func (p *packer) write(old *os.File, mode fs.FileMode) error {
 	p.done.After = count.n
 	before, after, err := p.read(out, p.done.After, p.old.size)
 	if err != nil {
-		return diag.Failed.Errorf("reading back what was written for %q: %w", p.done.Name, err)
+		return diag.Failed.Errorf("reading back what was written for %q: %w", p.done.Path, err)
 	}
 	if before.sum() != p.old.sum() || after.sum() != added.sum() {
-		return diag.Failed.Errorf("what was written for %q is not what can be read back", p.done.Name)
+		return diag.Failed.Errorf("what was written for %q is not what can be read back", p.done.Path)
 	}
 	return out.Commit()
 }

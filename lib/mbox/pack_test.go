@@ -30,19 +30,6 @@ func unpack(t *testing.T, path string, f Format) string {
 	return out.String()
 }
 
-func pack(t *testing.T, path string, f Format, src string, ranges ...Range) Packed {
-	t.Helper()
-	p, err := packAt(path, 0o640, f, strings.NewReader(src), ranges)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || p.After != info.Size() || p.Messages != len(ranges) || p.Name != filepath.Base(path) {
-		t.Errorf("%+v, and the file is %v, %v", p, info, err)
-	}
-	return p
-}
-
 // packAt is Pack for a path.
 func packAt(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
 	dir, err := os.OpenRoot(filepath.Dir(path))
@@ -51,6 +38,19 @@ func packAt(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []R
 	}
 	defer dir.Close()
 	return Pack(dir, filepath.Base(path), mode, f, src, ranges)
+}
+
+func pack(t *testing.T, path string, f Format, src string, ranges ...Range) Packed {
+	t.Helper()
+	p, err := packAt(path, 0o640, f, strings.NewReader(src), ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || p.After != info.Size() || p.Messages != len(ranges) || p.Path != path {
+		t.Errorf("%+v, and the file is %v, %v", p, info, err)
+	}
+	return p
 }
 
 func TestPack(t *testing.T) {
@@ -157,8 +157,8 @@ func TestPackRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]diag.Kind{
-		link:                      diag.BadData,
-		filepath.Join(dir, "dir"): diag.BadData,
+		link:                      diag.CantCreate,
+		filepath.Join(dir, "dir"): diag.CantCreate,
 	} {
 		if _, err := packAt(path, 0o640, Gzip, strings.NewReader("a"), []Range{{0, 1}}); diag.KindOf(err) != want {
 			t.Errorf("%s: %v", path, err)
@@ -179,15 +179,12 @@ func TestPackRefuses(t *testing.T) {
 // Thirty years of months, each with mail that was in the file before.
 func TestPackAll(t *testing.T) {
 	dir, src := t.TempDir(), strings.Repeat("From a\n\n0123456789\n\n", 360)
-	if err := os.Mkdir(filepath.Join(dir, "0"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	size := int64(len(src) / 360)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	size := int64(len(src) / 360)
 	for _, f := range formats {
 		files := map[string][]Range{}
 		for i := range int64(360) {
@@ -204,7 +201,10 @@ func TestPackAll(t *testing.T) {
 		if got := unpack(t, last, f); got != src[:size] {
 			t.Errorf("%s: the last month is %q", f, got)
 		}
-		files["0"] = []Range{{0, 1}}
+		if err := os.Mkdir(filepath.Join(dir, "0"+f.Ext()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		files["0"+f.Ext()] = []Range{{0, 1}}
 		if done, err := PackAll(root, files, 0o640, f, strings.NewReader(src)); err == nil || len(done) != 0 {
 			t.Errorf("%s: with one that cannot be packed: %d, %v", f, len(done), err)
 		}
