@@ -12,6 +12,7 @@ import (
 )
 
 func TestMHonArcShowsEachIDOnce(t *testing.T) {
+	t.Parallel()
 	mails := collect(t, Make{Seed: 50, N: all})
 	mbox, _ := write(t, mails, Mangled)
 	out := t.TempDir()
@@ -79,6 +80,7 @@ func made(t *testing.T, mails []Mail, o MHonArcOptions) map[string]string {
 }
 
 func TestMHonArcMakesTheSameAgain(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name string
 		make Make
