@@ -87,8 +87,8 @@ func TestMHonArcMakesTheSameAgain(t *testing.T) {
 		o    MHonArcOptions
 		same bool
 	}{
-		{"no attachments", Make{Seed: 51, N: all, Bare: true, Plain: true}, MHonArcOptions{}, true},
-		{"attachments", Make{Seed: 51, N: all}, MHonArcOptions{}, false},
+		{"no attachments", Make{Seed: 51, N: 20, Bare: true, Plain: true}, MHonArcOptions{}, true},
+		{"attachments", Make{Seed: 51, N: 20, Plain: true}, MHonArcOptions{}, false},
 		{"named attachments", Make{Seed: 51, N: all}, MHonArcOptions{Named: true}, true},
 	} {
 		mails := collect(t, x.make)
