@@ -32,6 +32,7 @@ type article struct {
 	text          string
 	threadKey     string
 	edited        bool
+	cached        bool // HyperDatabase.py has read it as a parent, and knows no later mail with its Message-ID
 }
 
 func (a *article) name() string { return fmt.Sprintf("%06d.html", a.seq) }
@@ -50,14 +51,7 @@ func (p *pipermail) article(i int, m Mail, inMbox bool) (*article, error) {
 		a.idField = fmt.Sprintf("<mailman.%d.%d.%d.%s@%s>", p.invented, m.Arrived.Unix(), 4000+i%1000, p.list, p.o.Host)
 	}
 	a.msgid = trimSeparators(a.idField)
-	a.date = m.lenient
-	if a.date.IsZero() {
-		a.date = m.Arrived
-		if !p.last.IsZero() {
-			a.date = p.last.Add(time.Second)
-		}
-	}
-	p.last = a.date
+	p.dateOf(a, m)
 	if a.dateField == "" {
 		a.dateField = a.date.Format("Mon, 02 Jan 2006 15:04:05 -0000")
 	}
@@ -78,7 +72,7 @@ func (p *pipermail) article(i int, m Mail, inMbox bool) (*article, error) {
 	}
 	a.stripped = strings.ToLower(strings.Join(strings.Fields(stripRe.ReplaceAllString(a.subject, "")), ""))
 	name, _, named := strings.Cut(strings.TrimSpace(m.fromField), " <")
-	a.rawAuthor, a.author, a.email = strings.Trim(name, `"`), m.Author, p.obscure(m.Address)
+	a.rawAuthor, a.author, a.email = strings.ReplaceAll(trimSeparators(name), `\"`, `"`), m.Author, p.obscure(m.Address)
 	if !isASCII(m.fromField) {
 		a.author = p.misread(name)
 	}
@@ -95,6 +89,23 @@ func (p *pipermail) article(i int, m Mail, inMbox bool) (*article, error) {
 	p.tree.Pages = append(p.tree.Pages, Page{Path: path.Join(p.tree.HTML, v.name, a.name()), Mail: i,
 		ID: trimSeparators(strings.TrimSpace(a.idField)), InMbox: inMbox, Edited: a.edited})
 	return a, nil
+}
+
+// ahead is what no Date field may be after, when bin/arch runs on New Year 2026 (ARCHIVER_ALLOWABLE_SANE_DATE_SKEW).
+var ahead = time.Date(2026, 1, 1+15, 0, 0, 0, 0, time.UTC)
+
+// dateOf dates a by its Date field, else by its Received field or From_ line, which say the same.
+func (p *pipermail) dateOf(a *article, m Mail) {
+	a.date = m.lenient
+	switch {
+	case !p.o.OldDates && (a.date.Unix() < 0 || a.date.After(ahead)):
+		a.date = m.Arrived
+	case a.date.IsZero() && p.last.IsZero():
+		a.date = m.Arrived
+	case a.date.IsZero():
+		a.date = p.last.Add(time.Second)
+	}
+	p.last = a.date
 }
 
 func trimSeparators(s string) string {

@@ -58,6 +58,7 @@ func decoded(t *testing.T, m *mail.Message) (parts [][]byte) {
 
 // What the doc comment of HyperKitty says of its export.
 func TestHyperKitty(t *testing.T) {
+	t.Parallel()
 	mails := collect(t, Make{Seed: 40, N: all})
 	path, _ := write(t, mails, Mangled)
 	z, err := gzip.NewReader(bytes.NewReader(read(t, HyperKitty(t, t.TempDir(), path))))

@@ -10,6 +10,7 @@ import (
 )
 
 func TestMailman3(t *testing.T) {
+	t.Parallel()
 	mails := collect(t, Make{Seed: 30, N: all})
 	tree := Mailman3(t, t.TempDir(), slices.Values(mails), false)
 	files, err := filepath.Glob(filepath.Join(tree.Dir, "new", "*"))
@@ -52,6 +53,7 @@ func TestMailman3(t *testing.T) {
 
 // Mailman's default replaces dates that are not of these days.
 func TestMailman3Clobbers(t *testing.T) {
+	t.Parallel()
 	mails := collect(t, Make{Seed: 31, N: 2, Plain: true})
 	tree := Mailman3(t, t.TempDir(), slices.Values(mails), true)
 	for i, m := range mails {

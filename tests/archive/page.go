@@ -202,6 +202,9 @@ var (
 // body is text as HTML: what is cited in italics, addresses and URLs as links.
 func (p *pipermail) body(text string) []byte {
 	var b bytes.Buffer
+	if text == "" {
+		return nil
+	}
 	b.WriteString("<PRE>")
 	for line := range strings.Lines(strings.ReplaceAll(text, "\x00", " ")) {
 		if !strings.HasSuffix(line, "\n") {

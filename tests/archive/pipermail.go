@@ -18,6 +18,7 @@ type PipermailOptions struct {
 	Period     string // of a volume: "month", the default; "quarter", "year", "week", "day"
 	Quoting    Quoting
 	Private    bool // no symlink below archives/public
+	OldDates   bool // mails are dated as by 2.1.20 and before: see Pipermail
 	Plain      bool // addresses are not obscured (ARCHIVER_OBSCURES_EMAILADDRS = No)
 	OnlyGzip   bool // months are .txt.gz only (GZIP_ARCHIVE_TXT_FILES = Yes); else both are there, as after cron/nightly_gzip
 
@@ -61,15 +62,16 @@ type File struct {
 // HyperDatabase.py, Mailman/Handlers/Scrubber.py): below dir archives/private/LIST.mbox/LIST.mbox,
 // archives/private/LIST/{index.html, VOLUME/{NNNNNN,thread,subject,author,date,index}.html, VOLUME.txt, VOLUME.txt.gz,
 // attachments/YYYYMMDD/HASH/attachment.*, database/VOLUME-*, pipermail.pck}, and the symlink archives/public/LIST.
-// The server's clock is UTC. It keeps the text of all pages in memory, which Mailman does not.
+// All is as if bin/arch had made it on New Year 2026. The server's clock is UTC. It keeps the text of all pages in memory, which Mailman does not.
 //
 // What it takes over from Mailman, since it matters to whoever reads pages:
-//   - Numbers run on over all volumes; a page is in the volume of its Date field, as Python reads it: 30 Feb is in March, and
-//     a mail whose date cannot be read is in the second after the mail before it.
+//   - Numbers run on over all volumes; a page is in the volume of its Date field, as Python reads it: 30 Feb is in March. If that
+//     is unreadable, before 1970 or after 16 January 2026, the Received field or the From_ line dates it. Old Mailmans took any date,
+//     and filed what they could not read in the second after the mail before it.
 //   - The shown Message-ID is in the In-Reply-To of the mailto links only, as the field has it: with newlines if it is folded.
 //   - "Re:" is cut from the shown subject, unless it is in an encoded word. Raw 8-bit header fields are read in the list's charset.
-//   - Of two mails with one Message-ID in a volume the indexes link to the later one only, once or twice; the page of the
-//     first is there all the same, without links to its neighbours.
+//   - Of two mails with one Message-ID in a volume the indexes link to the later one only, once or twice, or to the first only if
+//     that was answered in between; the other's page is there all the same, without links to its neighbours.
 //   - VOLUME/index.html is a symlink to thread.html.
 //   - Pages show ">From " where the mbox has it.
 func Pipermail(dir, list string, mails iter.Seq[Mail], o PipermailOptions) (*PipermailTree, error) {

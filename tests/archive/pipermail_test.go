@@ -44,7 +44,7 @@ var (
 func TestEachMailHasItsPage(t *testing.T) {
 	mails := collect(t, Make{Seed: 10, N: all})
 	for _, o := range []PipermailOptions{
-		{}, {German: true}, {GermanDirs: true, Charset: "utf-8"}, {Period: "quarter"}, {Period: "year"}, {Period: "week"}, {Period: "day"},
+		{}, {German: true}, {GermanDirs: true, Charset: "utf-8"}, {Period: "quarter"}, {Period: "year"}, {Period: "week"}, {Period: "day"}, {OldDates: true},
 		{Private: true, Plain: true, OnlyGzip: true, Quoting: Unmangled},
 	} {
 		dir, tree := pipermailOf(t, mails, o)
@@ -71,7 +71,8 @@ func TestEachMailHasItsPage(t *testing.T) {
 			if m.ID == "" != strings.HasPrefix(page.ID, "mailman.") || m.ID != "" && m.ID != page.ID && m.Wart != "odd id" {
 				t.Errorf("%s: %q for the mail %q", page.Path, page.ID, m.ID)
 			}
-			if n := bytes.Count(b, []byte("<!--beginarticle-->\n<PRE>")); n != 1 || bytes.Contains(b, []byte("%!")) || bytes.IndexByte(b, 0) >= 0 {
+			whole := bytes.Count(b, []byte("<!--beginarticle-->\n<PRE>")) == 1 && bytes.Count(b, []byte("</PRE>\n<!--endarticle-->")) == 1
+			if whole == (m.Text == "" && m.Attachments == nil) || bytes.Contains(b, []byte("%!")) || bytes.IndexByte(b, 0) >= 0 {
 				t.Errorf("%s, %q: not a page:\n%s", page.Path, m.Wart, b)
 			}
 		}
@@ -254,6 +255,24 @@ func TestNamesOfVolumes(t *testing.T) {
 	page := read(t, dir, "archives/private/dev/2003-March/date.html")
 	if !bytes.Contains(page, []byte("M\xe4rz 2003")) || !bytes.Contains(page, []byte("Betreff ]")) {
 		t.Errorf("no German in Latin-1:\n%.900s", page)
+	}
+}
+
+// The newest Mailmans distrust dates to come; the older ones had volumes for them.
+func TestDatesToCome(t *testing.T) {
+	mails := collect(t, Make{Seed: 16, N: all})
+	for _, old := range []bool{false, true} {
+		_, tree := pipermailOf(t, mails, PipermailOptions{OldDates: old})
+		for _, name := range []string{"2038-January", "2999-June"} {
+			if slices.Contains(tree.Volumes, name) != old {
+				t.Errorf("as of old: %v, the volumes are %v", old, tree.Volumes)
+			}
+		}
+		for _, name := range []string{"1970-January", "1999-December", "2004-March"} {
+			if !slices.Contains(tree.Volumes, name) {
+				t.Errorf("there is no %s", name)
+			}
+		}
 	}
 }
 

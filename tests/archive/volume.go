@@ -22,7 +22,7 @@ type volume struct {
 	name, label string // "2003-January", "January 2003"
 	start       time.Time
 	all         []*article          // as they came
-	byID        map[string]*article // the last with that Message-ID
+	byID        map[string]*article // what indexes show for that Message-ID
 	bySubject   map[string]*article // the oldest of each subject
 }
 
@@ -83,7 +83,12 @@ func (v *volume) add(a *article) {
 		a.threadKey = parent.threadKey + own
 	}
 	v.all = append(v.all, a)
-	v.byID[a.msgid] = a
+	if parent != nil {
+		parent.cached = true
+	}
+	if first := v.byID[a.msgid]; first == nil || !first.cached {
+		v.byID[a.msgid] = a
+	}
 	if first := v.bySubject[a.stripped]; first == nil || a.date.Before(first.date) {
 		v.bySubject[a.stripped] = a
 	}
@@ -103,7 +108,7 @@ func (v *volume) index(kind string) []entry {
 		case "subject":
 			e.key = [3]string{a.stripped, date, a.msgid}
 		case "thread":
-			e.key = [3]string{a.threadKey, a.msgid}
+			e.key = [3]string{v.byID[a.msgid].threadKey, a.msgid} // made anew from what is shown
 		}
 		list = append(list, e)
 	}
@@ -111,7 +116,7 @@ func (v *volume) index(kind string) []entry {
 	return slices.Compact(list)
 }
 
-// lastFirst turns "Bob van der Berg" into "van der Berg, Bob".
+// lastFirst turns "Bob van der Berg" into "Berg van der, Bob".
 func lastFirst(name string) string {
 	words := strings.Fields(name)
 	if len(words) < 2 || strings.Contains(name, ",") {
@@ -121,7 +126,8 @@ func lastFirst(name string) string {
 	for i > 1 && strings.ToLower(words[i-1]) == words[i-1] {
 		i--
 	}
-	return strings.Join(words[i:], " ") + ", " + strings.Join(words[:i], " ")
+	last := len(words) - 1
+	return strings.Join(append([]string{words[last]}, words[i:last]...), " ") + ", " + strings.Join(words[:i], " ")
 }
 
 // writeVolumes writes the volumes, as many at a time as there are processors: most of the work is to make files.
