@@ -176,7 +176,8 @@ func (p *planner) page(i int, v *verdict) {
 	}
 	p.shows[key] = append(p.shows[key], i)
 	v.id, v.at = shown.ID, t.place
-	if v.why = young(t, p.bounds.pages()); v.why == "" && p.madeAgain(path.Dir(v.file.Path)) {
+	v.why = young(t, p.bounds.pages())
+	if v.why == "" && young(t, p.bounds.mbox) != "" && p.madeAgain(path.Dir(v.file.Path)) {
 		v.why = whyRebuilt
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/links"
 	"rplan/lib/archiveprune/trash"
+	"rplan/lib/diag"
 	"rplan/lib/maillock"
 	"rplan/lib/mbox"
 )
@@ -114,13 +115,18 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 	progress.Done()
 	result.Freed = moved.Bytes
 	r.stayed(moved.Stayed)
-	if err == nil {
+	n := moved.Stayed.Len()
+	if err == nil && n == 0 { // no message goes before its page
 		err = r.rewriteAll(ctx, t, run, p, policy, result)
 	}
 	if failed := run.End(); err == nil {
 		err = failed
 	}
-	result.Done = err == nil && moved.Stayed.Len() == 0
+	if err == nil && n > 0 {
+		err = diag.Partial.Errorf("%s stayed that should have gone", count(n, "file or directory", "files or directories")).
+			WithHint("it changed meanwhile: the next run looks at it anew")
+	}
+	result.Done = err == nil
 	return err
 }
 

@@ -8,8 +8,8 @@ import (
 	"rplan/lib/archiveprune/layout"
 )
 
-// named at most, of each reason; --json has them all.
-const mostPaths = 10
+// mostPaths are named of each reason; --json has them all.
+const mostPaths = 5
 
 // text is the report of all lists: a table, and below it what stays and why.
 func text(results []*Result, applied bool) string {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,12 +33,23 @@ type rewriting struct {
 	policy *Policy
 	bounds bounds
 	result *Result
+	olds   []old
 }
+
+// old is an mbox that another file took the place of. Who had opened it before may still add to it.
+type old struct {
+	file *os.File
+	path string
+	from int64 // bytes of it that the other file goes back to
+}
+
+// settling is how long who had opened an mbox gets to write to it once the locks are free.
+const settling = time.Second
 
 // rewriteAll cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
 func (r *runner) rewriteAll(ctx context.Context, t *tree, run *trash.Run, p *plan, policy *Policy, result *Result) error {
-	w := &rewriting{r, t, run, p, policy, r.bounds(policy), result}
+	w := &rewriting{runner: r, tree: t, run: run, plan: p, policy: policy, bounds: r.bounds(policy), result: result}
 	changed := false
 	for s := range p.evidence.sources {
 		did, err := w.source(ctx, s)
@@ -45,6 +57,9 @@ func (r *runner) rewriteAll(ctx context.Context, t *tree, run *trash.Run, p *pla
 			return err
 		}
 		changed = changed || did
+	}
+	if err := w.late(ctx); err != nil {
+		return err
 	}
 	if !changed {
 		return nil
@@ -62,7 +77,7 @@ func (w *rewriting) source(ctx context.Context, s int) (changed bool, err error)
 	if len(w.plan.expired[s]) == 0 && len(months) == 0 && !w.c.ScrubAddresses {
 		return false, nil
 	}
-	free, err := w.lockMbox(ctx, source.file)
+	free, err := w.lockMbox(ctx, source.file.Path)
 	if err != nil {
 		return false, err
 	}
@@ -184,7 +199,57 @@ func (w *rewriting) pack(file *os.File, e *evidence, months map[string][]int) er
 	if err := mbox.Cut(out, file, s.size(), s.ranges(all)); err != nil {
 		return err
 	}
-	return out.Commit()
+	if err := out.Commit(); err != nil {
+		return err
+	}
+	return w.replaced(file, s.file.Path, s.file.Size)
+}
+
+// replaced remembers that an mbox has another inode now.
+func (w *rewriting) replaced(file *os.File, path string, from int64) error {
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	w.olds = append(w.olds, old{os.NewFile(uintptr(fd), file.Name()), path, from})
+	return nil
+}
+
+// late brings over what was added to mboxes that are none any more, by who waited for their locks.
+func (w *rewriting) late(ctx context.Context) error {
+	if len(w.olds) == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(settling):
+	case <-ctx.Done(): // it is all the more important then
+	}
+	var errs []error
+	for _, o := range w.olds {
+		errs = append(errs, w.lateFor(context.WithoutCancel(ctx), o))
+		o.file.Close()
+	}
+	return errors.Join(errs...)
+}
+
+func (w *rewriting) lateFor(ctx context.Context, o old) error {
+	free, err := w.lockMbox(ctx, o.path)
+	if err != nil {
+		return err
+	}
+	defer free()
+	live, err := w.tree.root.OpenFile(o.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	lock, err := maillock.FcntlReplaced(ctx, o.file, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	_, err = mbox.Late(live, lock.File(), o.from)
+	return err
 }
 
 // fresh is the name of a file that is to take another's place.
@@ -223,6 +288,9 @@ func (w *rewriting) cut(file *os.File, e *evidence, expired []int) (changed bool
 	}
 	if info, err := out.Stat(); err == nil {
 		w.result.Freed += s.file.Size - info.Size()
+	}
+	if info, err := file.Stat(); s.plain && err == nil { // Replace has brought over what came until now
+		return true, w.replaced(file, s.file.Path, info.Size())
 	}
 	return true, nil
 }
@@ -297,8 +365,8 @@ func unpacked(t *tree, file *os.File, s *source) (*os.File, error) {
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
-func (w *rewriting) lockMbox(ctx context.Context, f *layout.File) (free func(), err error) {
-	full := filepath.Join(w.tree.path, f.Path)
+func (w *rewriting) lockMbox(ctx context.Context, p string) (free func(), err error) {
+	full := filepath.Join(w.tree.path, p)
 	dot, err := maillock.Dotlock(ctx, full, lockWait)
 	if err != nil {
 		return nil, err

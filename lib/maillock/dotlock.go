@@ -116,6 +116,28 @@ func Fcntl(ctx context.Context, mbox string, wait time.Duration) (*Lock, error) 
 	return l, nil
 }
 
+// FcntlReplaced takes the lock of Fcntl on an mbox that another file took the place of, as who had opened it before
+// does. It opens it anew, by /proc. Its Check says nothing: the file is at no path.
+func FcntlReplaced(ctx context.Context, mbox *os.File, wait time.Duration) (*Lock, error) {
+	l := &Lock{path: mbox.Name(), mbox: true, free: func() {}, check: func() error { return nil }}
+	err := acquire(ctx, l.path, wait, func() error {
+		f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", mbox.Fd()), os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err := lockWhole(f); err != nil {
+			f.Close()
+			return err
+		}
+		l.file = f
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
 func lockWhole(f *os.File) error {
 	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole)
