@@ -67,7 +67,9 @@ func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
 		m.Did = "was being emptied: the next emptying goes on"
 	case Moving:
 		var left count
-		if left, m.Stayed, err = t.finish(run); err != nil {
+		if left, m.Stayed, err = t.finish(run); err != nil && diag.KindOf(err) != diag.BadData {
+			return m, err
+		} else if err != nil {
 			m.Did = "was cut short and cannot be mended, so that it can be undone and not emptied: " + err.Error()
 			return m, nil
 		}
@@ -111,7 +113,9 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 		return left, stay, diag.BadData.Errorf("journal %q is not sorted", path.Join(run.Name(), journalName))
 	}
 	if sifted != "" {
-		_, stay = t.settle(run, sifted, files, nil)
+		if _, stay, err = t.settle(run, sifted, files, nil); err != nil {
+			return left, stay, err
+		}
 	}
 	for _, p := range dirs {
 		t.recheck(run, p, files, &stay)

@@ -3,7 +3,6 @@ package trash
 import (
 	"bufio"
 	"context"
-	"errors"
 	"os"
 	"path"
 	"slices"
@@ -207,9 +206,15 @@ func (r *Run) writePlan(ctx context.Context, now time.Time) error {
 	if err := w.Flush(); err != nil {
 		return r.t.cannotWrite(r.id, err)
 	}
-	err = errors.Join(f.Sync(), unix.Renameat(int(r.dir.Fd()), unfinished, int(r.dir.Fd()), journalName), r.dir.Sync(), r.t.trash.Sync())
-	if err != nil {
-		return r.t.cannotWrite(r.id, err)
+	for _, step := range []func() error{
+		f.Sync,
+		func() error { return unix.Renameat(int(r.dir.Fd()), unfinished, int(r.dir.Fd()), journalName) },
+		r.dir.Sync,
+		r.t.trash.Sync,
+	} {
+		if err := step(); err != nil {
+			return r.t.cannotWrite(r.id, err)
+		}
 	}
 	return nil
 }
@@ -220,6 +225,9 @@ func (r *Run) ID() string { return r.id }
 // End says that no more comes. A run that moved nothing leaves nothing.
 func (r *Run) End() error {
 	defer r.close()
+	if holds(r.dir, siftDir) {
+		return nil // it is as if we had been killed
+	}
 	if r.moved.files == 0 {
 		sweep(r.dir, filesDir)
 	}
@@ -227,7 +235,10 @@ func (r *Run) End() error {
 		r.t.forget(r.id)
 		return nil
 	}
-	return errors.Join(note(r.journal, record{verb: "ended", files: r.moved.files, bytes: r.moved.bytes}), cause(r.files.Sync()))
+	if err := r.files.Sync(); err != nil {
+		return r.t.cannotWrite(r.id, err)
+	}
+	return note(r.journal, record{verb: "ended", files: r.moved.files, bytes: r.moved.bytes})
 }
 
 func (r *Run) close() {

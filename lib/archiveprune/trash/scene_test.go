@@ -66,7 +66,12 @@ func (s *scene) there(p string) bool {
 // lock stay, a single file, and an mbox to replace.
 func newScene(t testing.TB) *scene {
 	s := &scene{TB: t, dir: t.TempDir()}
-	s.ok(os.Chmod(s.dir, 0o755)) // for who is not root
+	fillScene(s)
+	return s
+}
+
+func fillScene(s *scene) {
+	s.Helper()
 	for i := range 5 {
 		s.put(fmt.Sprintf("dev/2019-May/%06d.html", i), fmt.Sprint("page ", i))
 	}
@@ -87,7 +92,6 @@ func newScene(t testing.TB) *scene {
 		s.ok(os.Chtimes(s.at(p), time.Unix(1_500_000_000, 1), time.Unix(1_500_000_000, 123_456_789)))
 	}
 	s.before = s.snapshot()
-	return s
 }
 
 // goes tells which files of a scene are to go.

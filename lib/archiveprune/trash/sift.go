@@ -49,10 +49,13 @@ func (m *mover) sift(ctx context.Context, s Sift) error {
 		err = m.exchange(dir, from, name)
 	}
 	// Whether it came to that or not, and however far: what is in "sift" is put where it belongs.
-	settled, stay := m.t.settle(m.dir, s.Dir, m.plan.Files, linked)
+	settled, stay, unsettled := m.t.settle(m.dir, s.Dir, m.plan.Files, linked)
 	m.out.Stayed.join(stay)
 	m.moved.files += settled.files
 	m.moved.bytes += settled.bytes
+	if unsettled != nil {
+		return unsettled
+	}
 	if err == errOneByOne || passed(err) {
 		return m.onebyone(ctx, s.Dir)
 	}
@@ -177,94 +180,105 @@ func copyAttributes(d, model *os.File) error {
 // settle empties a run's "sift", which is directory p or was to become it: what is
 // listed goes to the run's files, all other things go back to p. Of files that are in
 // p too, the name here goes. Linked are the inodes with which p began; nil if nobody
-// knows them any more.
-func (t *Tree) settle(run *os.File, p string, files []layout.File, linked map[string]uint64) (moved count, stay Notes) {
-	var inside Notes // its paths are from p
-	defer func() {
-		for _, l := range inside.Named {
-			stay.add(path.Join(p, l.Path), l.Why)
-		}
-		stay.More += inside.More
-	}()
-	old, err := openDir(run, siftDir)
+// knows them any more. After an error some of it is still there, and Lock settles it.
+func (t *Tree) settle(run *os.File, p string, files []layout.File, linked map[string]uint64) (moved count, stay Notes, err error) {
+	s := settling{linked: linked}
+	failed := func(err error) error {
+		return diag.CantCreate.Errorf("cannot put what is in %q to where it belongs, %q or the run's files: %w", run.Name()+"/"+siftDir, t.name(p), cause(err)).
+			WithHint("run the command again, and that comes first")
+	}
+	if s.old, err = openDir(run, siftDir); err == unix.ENOENT {
+		return moved, stay, nil
+	} else if err != nil {
+		return moved, stay, failed(err)
+	}
+	defer s.old.Close()
+	if s.to, err = twin(s.old, t.root, p); err != nil {
+		return moved, stay, failed(err)
+	}
+	defer s.to.Close()
+	names, err := s.old.Readdirnames(-1)
 	if err != nil {
-		if err != unix.ENOENT {
-			stay.add(p, why(err))
-		}
-		return
-	}
-	defer old.Close()
-	names, err := old.Readdirnames(-1)
-	to, err2 := openDir(t.root, p)
-	if err := errors.Join(err, err2); err != nil {
-		stay.add(p, why(err))
-		return
-	}
-	defer to.Close()
-	back := func(name string) {
-		st, err1 := lstat(old, name)
-		there, err2 := lstat(to, name)
-		if was := linked[name]; was != 0 && err1 == nil && err2 == nil && there.Ino == was && st.Ino != was && regular(&st) && regular(&there) {
-			// It was replaced after it had been linked: the newer one counts.
-			if unix.Renameat(int(old.Fd()), name, int(to.Fd()), name) == nil {
-				return
-			}
-		}
-		mergeName(context.Background(), pair{old, to}, old, to, name, name, &inside)
+		return moved, stay, failed(err)
 	}
 	listed := names[:0]
 	for _, name := range names {
 		if find(files, path.Join(p, name)) == nil {
-			back(name) // first, so that newcomers are away for an instant only
+			s.back(name) // first, so that newcomers are away for an instant only
 		} else {
 			listed = append(listed, name)
 		}
 	}
 	for _, name := range listed {
-		st, err := lstat(old, name)
+		st, err := lstat(s.old, name)
 		if err != nil {
 			continue
 		}
 		if diff := listedAs(find(files, path.Join(p, name))).differs(&st); diff != "" {
-			inside.add(name, diff)
-			back(name)
+			s.stay.add(name, diff)
+			s.back(name)
 			continue
 		}
 		moved.add(st.Size)
 	}
-	t.file(run, p, &inside)
-	return moved, stay
+	if err = t.file(run, p, &s.stay); err != nil {
+		err = failed(err)
+	}
+	for _, l := range s.stay.Named {
+		stay.add(path.Join(p, l.Path), l.Why)
+	}
+	stay.More += s.stay.More
+	return moved, stay, err
+}
+
+// settling is a settle under way. The paths of its notes are from the directory.
+type settling struct {
+	old, to *os.File
+	linked  map[string]uint64
+	stay    Notes
+}
+
+// back has a name go from the old directory to the one at its place.
+func (s *settling) back(name string) {
+	st, err1 := lstat(s.old, name)
+	there, err2 := lstat(s.to, name)
+	if was := s.linked[name]; was != 0 && err1 == nil && err2 == nil && there.Ino == was && st.Ino != was && regular(&st) && regular(&there) {
+		// It was replaced after it had been linked: the newer one counts.
+		if unix.Renameat(int(s.old.Fd()), name, int(s.to.Fd()), name) == nil {
+			return
+		}
+	}
+	mergeName(context.Background(), pair{s.old, s.to}, s.old, s.to, name, name, &s.stay)
 }
 
 // file moves a run's "sift" to its files, as p.
-func (t *Tree) file(run *os.File, p string, stay *Notes) {
+func (t *Tree) file(run *os.File, p string, stay *Notes) error {
 	if unix.Unlinkat(int(run.Fd()), siftDir, unix.AT_REMOVEDIR) == nil {
-		return // there is nothing in it
+		return nil // there is nothing in it
 	}
 	files, err := openDir(run, filesDir)
 	if err != nil {
-		stay.add(".", why(err))
-		return
+		return err
 	}
 	defer files.Close()
 	to, err := twin(t.root, files, path.Dir(p))
 	if err != nil {
-		stay.add(".", why(err))
-		return
+		return err
 	}
 	defer to.Close()
-	if err = moveTo(run, siftDir, to, path.Base(p)); err == unix.EEXIST {
-		var in, out *os.File
-		if in, err = openDir(run, siftDir); err == nil {
-			defer in.Close()
-			if out, err = openDir(to, path.Base(p)); err == nil {
-				defer out.Close()
-				merge(context.Background(), pair{in, out}, ".", stay)
-				_ = unix.Unlinkat(int(run.Fd()), siftDir, unix.AT_REMOVEDIR)
-			}
-		}
+	if err := moveTo(run, siftDir, to, path.Base(p)); err != unix.EEXIST {
+		return err
 	}
+	in, err := openDir(run, siftDir)
 	if err != nil {
-		stay.add(".", why(err))
+		return err
 	}
+	defer in.Close()
+	out, err := openDir(to, path.Base(p))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	merge(context.Background(), pair{in, out}, ".", stay)
+	return unix.Unlinkat(int(run.Fd()), siftDir, unix.AT_REMOVEDIR)
 }

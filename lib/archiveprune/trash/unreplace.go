@@ -44,7 +44,7 @@ func (t *Tree) unreplace(ctx context.Context, run, journal *os.File, stay *Notes
 		one.close()
 	}
 	if err != nil && diag.KindOf(err) == diag.Failed {
-		return diag.CantCreate.Errorf("cannot bring back a replaced file of run %q: %w", path.Base(run.Name()), err).WithHint("make room on its file system, and undo again")
+		return diag.CantCreate.Errorf("cannot bring back a replaced file of run %q: %w", run.Name(), cause(err)).WithHint("make room on its file system, and undo again")
 	}
 	return err
 }
