@@ -112,11 +112,15 @@ func TestFindMHonArc(t *testing.T) {
 	write(t, filepath.Join(dir, "months.mbox"), mbox)
 	pages("years/2019/03")
 	pages("alone")
+	pages("conferences/2019-berlin")
+	pages("conferences/talk")
 	const two = "database 1, index 2, "
 	expect(t, dir, "",
 		"mhonarc alone alone: "+two+"page 2",
 		"mhonarc below below: "+two+"mbox 1, page 2",
 		"mhonarc beside beside: "+two+"mbox 2, page 2",
+		"mhonarc 2019-berlin conferences/2019-berlin: "+two+"page 2",
+		"mhonarc talk conferences/talk: "+two+"page 2",
 		"mhonarc inside inside: "+two+"mbox 1, other 1, page 2",
 		"mhonarc list list/html: "+two+"mbox 1, page 2",
 		"mhonarc months months: database 2, index 4, mbox 1, page 4",
@@ -199,6 +203,14 @@ func TestFindRefuses(t *testing.T) {
 	}
 	if got, _, err := found(t, filepath.Join(dir, "both"), Pipermail); err != nil || !strings.HasPrefix(got, "pipermail dev dev: ") {
 		t.Errorf("named: %s, %v", got, err)
+	}
+
+	// The mbox of what is refused is no archive of its own either.
+	makePages(t, filepath.Join(dir, "web", "dev"), oddMails()[:2])
+	writePipermail(t, filepath.Join(dir, "web"), "dev", "2019-March")
+	write(t, filepath.Join(dir, "web", "dev-2019-03.mbox"), "From joe@example.org Tue")
+	if got, _, err := found(t, filepath.Join(dir, "web"), ""); got != "" || diag.KindOf(err) != diag.Partial {
+		t.Errorf("%s, %v", got, err)
 	}
 
 	// Names alone make no archive.

@@ -78,8 +78,8 @@ func (f *finder) exports(d *dir) {
 			continue
 		}
 		m := mboxName.FindStringSubmatch(e.name)
-		if m == nil || monthName.MatchString(e.name) || !f.isMbox(d, e) {
-			return
+		if m == nil || monthName.MatchString(e.name) || d.sub(m[1]) != nil || !f.isMbox(d, e) {
+			return // also where a directory of that name was refused: its mbox is not to be taken alone
 		}
 		lists[m[1]] = true
 	}

@@ -77,16 +77,20 @@ func (f *finder) isMHonArcPage(d *dir, e entry) bool {
 }
 
 // isMHonArc tells whether d has MHonArc's pages, or directories that are named for years or months and have them.
+// With pages in a directory of another name it is not a list's, but has lists in it.
 func (f *finder) isMHonArc(d *dir) bool {
 	if f.hasMHonArcPages(d) {
 		return true
 	}
+	is := false
 	for _, s := range d.dirs {
-		if isPeriod(s) && f.isMHonArc(s) {
-			return true
+		if isPeriod(s) {
+			is = is || f.isMHonArc(s)
+		} else if f.hasMHonArcPages(s) {
+			return false
 		}
 	}
-	return false
+	return is
 }
 
 func isPeriod(d *dir) bool { return periodName.MatchString(d.name) || volumeName.MatchString(d.name) }
