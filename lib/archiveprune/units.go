@@ -58,14 +58,7 @@ func staying(a *layout.Archive, goes func(*layout.File) bool) map[string]map[str
 		}
 	}
 	for _, l := range a.Left {
-		if l.Of == "" {
-			keep(l.Path)
-		}
-	}
-	for _, l := range a.Left {
-		if l.Of != "" && stays[path.Dir(l.Path)] != nil { // else the archiver's symlink goes with its directory
-			keep(l.Path)
-		}
+		keep(l.Path)
 	}
 	return stays
 }

@@ -169,7 +169,7 @@ func (f *finder) one(a *Archive, d *dir, e entry, k Kind, of string) {
 }
 
 func (d *dir) listed(e entry) File {
-	return File{Path: d.join(e.name), Kind: Other, Size: e.size, ModTime: e.mtime, Inode: e.inode}
+	return File{Path: d.join(e.name), Kind: Other, Size: e.size, ModTime: e.mtime, Inode: e.inode, Symlink: e.symlink}
 }
 
 // rest says of all that no archive has what it is.

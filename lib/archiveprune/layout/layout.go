@@ -35,6 +35,7 @@ type File struct {
 	Size    int64 // bytes
 	ModTime time.Time
 	Inode   uint64
+	Symlink bool   // one of the archiver's own: pipermail makes each month's index.html one
 	Of      string // of an Index, Text or Database: the directory of the pages that it is made from or leads to
 }
 
@@ -43,18 +44,12 @@ type Archive struct {
 	List   string // the list's name or address, as far as the tree says it
 	Layout Layout
 	Dir    string // the directory of what is made from the messages, from the tree's top
-	Files  []File // sorted by path; nothing in it is a symlink or on another file system
+	Files  []File // sorted by path; nothing in it is on another file system
 	Left   []Left // what was seen and is none of Files: symlinks, devices, mount points
 }
 
 // Left is something that is passed over, and why.
-type Left struct {
-	Path, Why string
-
-	// Of is set for a symlink that the archiver made itself, as pipermail makes each month's index.html, which leads
-	// to an index beside it: the directory of the pages, as of an Index. It may go and come with its directory.
-	Of string
-}
+type Left struct{ Path, Why string }
 
 // Shown is what a page says of the message that it shows, decoded to UTF-8.
 type Shown struct {

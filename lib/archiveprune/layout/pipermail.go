@@ -186,7 +186,7 @@ func (f *finder) inVolume(volume, at *dir, e entry) (Kind, string) {
 		return Other, ""
 	case articleName.MatchString(e.name):
 		return Page, ""
-	case (pipermailIndexes[e.name] || e.name == "index.html") && f.isIndex(at, e):
+	case e.symlink, (pipermailIndexes[e.name] || e.name == "index.html") && f.isIndex(at, e):
 		return Index, volume.path
 	}
 	return Other, ""

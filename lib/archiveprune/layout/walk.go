@@ -32,12 +32,17 @@ type dir struct {
 	left   []Left // what is in it, but not in the same file system or no regular file; or itself, if unreadable
 }
 
-// entry is a regular file.
+// entry is a regular file, or a symlink that the archiver itself made.
 type entry struct {
-	name  string
-	size  int64
-	mtime time.Time
-	inode uint64
+	name    string
+	size    int64
+	mtime   time.Time
+	inode   uint64
+	symlink bool
+}
+
+func entryOf(name string, st *unix.Statx_t, symlink bool) entry {
+	return entry{name, int64(st.Size), time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), st.Ino, symlink}
 }
 
 func (d *dir) join(name string) string { return path.Join(d.path, name) }
@@ -109,11 +114,15 @@ func (w *walker) list(f *os.File, d *dir, depth int) error {
 		}
 		switch kind := st.Mode & unix.S_IFMT; {
 		case kind == unix.S_IFLNK:
-			d.left = append(d.left, link(fd, d, name))
+			if target, ok := link(fd, name); ok && name == "index.html" && pipermailIndexes[target] {
+				d.files = append(d.files, entryOf(name, st, true))
+			} else {
+				pass(fmt.Sprintf("a symlink to %q", target))
+			}
 		case !w.same(st):
 			pass("on another file system, or mounted")
 		case kind == unix.S_IFREG:
-			d.files = append(d.files, entry{name, int64(st.Size), time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), st.Ino})
+			d.files = append(d.files, entryOf(name, st, false))
 		case kind != unix.S_IFDIR:
 			pass("neither file nor directory")
 		case depth == deepest:
@@ -174,17 +183,11 @@ func (w *walker) same(st *unix.Statx_t) bool {
 	return device(st) == w.dev && st.Mnt_id == w.mount
 }
 
-// link describes a symlink.
-func link(fd int, d *dir, name string) Left {
-	l := Left{Path: d.join(name), Why: "a symlink"}
-	target := make([]byte, unix.PathMax)
-	if n, err := unix.Readlinkat(fd, name, target); err == nil {
-		l.Why = fmt.Sprintf("a symlink to %q", target[:n])
-		if name == "index.html" && pipermailIndexes[string(target[:n])] {
-			l.Of = d.path
-		}
-	}
-	return l
+// link is where a symlink leads to.
+func link(fd int, name string) (target string, ok bool) {
+	b := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, name, b)
+	return string(b[:max(n, 0)]), err == nil
 }
 
 // Open opens a listed file for reading. It fails with an error of kind diag.Failed if another

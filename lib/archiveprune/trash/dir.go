@@ -103,26 +103,29 @@ func isDirectory(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IF
 type identity struct {
 	size, mtime int64 // bytes; nanoseconds since 1970
 	inode       uint64
+	symlink     bool
 }
 
+func isSymlink(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFLNK }
+
 func identityOf(st *unix.Stat_t) identity {
-	return identity{st.Size, st.Mtim.Nano(), st.Ino}
+	return identity{st.Size, st.Mtim.Nano(), st.Ino, isSymlink(st)}
 }
 
 func listedAs(f *layout.File) identity {
-	return identity{f.Size, f.ModTime.UnixNano(), f.Inode}
+	return identity{f.Size, f.ModTime.UnixNano(), f.Inode, f.Symlink}
 }
 
 func (i identity) file(path string) layout.File {
-	return layout.File{Path: path, Size: i.size, ModTime: time.Unix(0, i.mtime), Inode: i.inode}
+	return layout.File{Path: path, Size: i.size, ModTime: time.Unix(0, i.mtime), Inode: i.inode, Symlink: i.symlink}
 }
 
 // differs says what keeps something from being the listed file, "" if it is.
 func (i identity) differs(st *unix.Stat_t) string {
 	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+	case isSymlink(st) && !i.symlink:
 		return why(unix.ELOOP)
-	case !regular(st):
+	case !regular(st) && !isSymlink(st):
 		return errIrregular.Error()
 	case identityOf(st) != i:
 		return "was changed since it was listed"

@@ -100,7 +100,7 @@ func (e *emptying) listed(ctx context.Context, run *os.File) error {
 	n := 0
 	err = readJournal(run, true, func(r record) error {
 		switch r.verb {
-		case "file":
+		case "file", "link":
 			if files != nil {
 				if d, err := e.files.open(path.Dir(r.path)); err == nil {
 					e.delete(d, path.Base(r.path), r.identity)

@@ -31,6 +31,7 @@ const (
 //	dir "PATH"                                           a directory that is to go as a whole
 //	sift "PATH"                                          one of whose files only those listed go
 //	file SIZE MTIME INODE "PATH"                         a file that is to go
+//	link SIZE MTIME INODE "PATH"                         a symlink that is to go
 //	begun FILES BYTES                                    all is listed; what follows is added as it happens, each before it does
 //	exchange "PATH"                                      a sifted directory changes places with its successor
 //	replace SIZE MTIME INODE SIZE SHA256 INODE "PATH"    a file gives way to another one
@@ -68,7 +69,7 @@ func (r record) append(b []byte) []byte {
 		number(r.bytes)
 	case "restored":
 		inode(r.inode)
-	case "file", "grown", "replace":
+	case "file", "link", "grown", "replace":
 		number(r.size)
 		number(r.mtime)
 		inode(r.inode)
@@ -89,7 +90,7 @@ var fields = map[string]struct {
 	numbers int
 	path    bool
 }{
-	"dir": {0, true}, "sift": {0, true}, "file": {3, true}, "begun": {2, false}, "exchange": {0, true}, "replace": {6, true},
+	"dir": {0, true}, "sift": {0, true}, "file": {3, true}, "link": {3, true}, "begun": {2, false}, "exchange": {0, true}, "replace": {6, true},
 	"grown": {3, true}, "ended": {2, false}, "undo": {0, false}, "restored": {1, true}, "empty": {0, false},
 }
 
@@ -145,7 +146,8 @@ func (r *record) fill(words [6]string) error {
 		r.files, r.bytes = number(0), number(1)
 	case "restored":
 		r.inode = inode(0)
-	case "file", "grown", "replace":
+	case "file", "link", "grown", "replace":
+		r.symlink = r.verb == "link"
 		r.size, r.inode = number(0), inode(2)
 		r.mtime, errs[1] = strconv.ParseInt(words[1], 10, 64) // before 1970 there were files too
 	}

@@ -95,7 +95,7 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 	sifted := ""
 	err = readJournal(run, true, func(r record) error {
 		switch r.verb {
-		case "file":
+		case "file", "link":
 			files = append(files, r.file(r.path))
 		case "dir":
 			dirs = append(dirs, r.path)

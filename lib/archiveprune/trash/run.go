@@ -199,7 +199,7 @@ func (r *Run) writePlan(ctx context.Context, now time.Time) error {
 			return context.Cause(ctx)
 		}
 		p := &r.plan.Files[i]
-		put(record{verb: "file", identity: listedAs(p), path: p.Path})
+		put(record{verb: map[bool]string{false: "file", true: "link"}[p.Symlink], identity: listedAs(p), path: p.Path})
 		all.add(p.Size)
 	}
 	put(record{verb: "begun", files: all.files, bytes: all.bytes})
