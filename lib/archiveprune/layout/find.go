@@ -23,11 +23,11 @@ const headSize = 16 << 10
 // diag.Partial says that a directory looks like two layouts: all else is returned all the same. One of kind
 // diag.Refused says that there is no archive. Directories named ".rplan" are passed over without a word.
 func Find(root *os.Root, want Layout) ([]Archive, []Left, error) {
-	top, err := walk(root)
+	top, dev, err := walk(root)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &finder{root: root, want: want, taken: map[string]bool{}, told: map[*dir][]Layout{}, pages: map[*dir]map[string]bool{}}
+	f := &finder{root: root, dev: dev, want: want, taken: map[string]bool{}, told: map[*dir][]Layout{}, pages: map[*dir]map[string]bool{}}
 	f.look(top)
 	f.exports(top)
 	f.rest(top)
@@ -48,6 +48,7 @@ func sortLeft(left []Left) {
 
 type finder struct {
 	root     *os.Root
+	dev      uint64
 	want     Layout
 	archives []Archive
 	left     []Left
@@ -194,7 +195,7 @@ func (f *finder) rest(d *dir) {
 
 // head is the beginning of a file, or nothing if it cannot be read.
 func (f *finder) head(d *dir, e entry) string {
-	file, err := Open(f.root, d.listed(e))
+	file, err := open(f.root, d.listed(e), f.dev)
 	if err != nil {
 		return ""
 	}

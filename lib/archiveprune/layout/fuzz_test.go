@@ -46,7 +46,7 @@ func FuzzIDs(f *testing.F) {
 		}
 		page := mhonarcSign + "2.6.19 -->\n<!--X-Subject: " + comment.Replace(subject) + " -->\n<!--X-From-R13: " + comment.Replace(rot13(subject)) + " -->\n" +
 			"<!--X-Date: Thu, 1 Jan 2015 10:00:00 +0000 -->\n<!--X-Message-Id: " + comment.Replace(id) + " -->\n" + mhonarcHead + "\n"
-		want := id
+		want := unblanked.Replace(id)
 		if strings.HasSuffix(id, noID) {
 			want = ""
 		}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"path"
 	"regexp"
 	"strings"
@@ -17,6 +18,8 @@ const (
 	mhonarcSign = "<!-- MHonArc v" // in pages and indexes
 	mhonarcHead = "<!--X-Head-End-->"
 	mhonarcDB   = ".mhonarc.db"
+
+	derivedField = "<!--X-Derived: "
 )
 
 // prefixes are those of the names of d's pages.
@@ -181,12 +184,12 @@ func (f *finder) derived(d *dir) map[string]bool {
 	in := buffers.Get().(*buffer)
 	defer buffers.Put(in)
 	for _, e := range pages {
-		file, err := Open(f.root, d.listed(e))
+		file, err := open(f.root, d.listed(e), f.dev)
 		if err != nil {
 			continue // it will not be read as a page either
 		}
 		head, by, err := in.head(file)
-		if err == nil && by == MHonArc {
+		if err == nil && by == MHonArc && bytes.Contains(head, []byte(derivedField)) {
 			if shown, err := readMHonArc(head, d.path); err == nil {
 				for _, p := range shown.Attachments {
 					is[p] = true

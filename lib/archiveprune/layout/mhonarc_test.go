@@ -85,8 +85,9 @@ func oddMails() []letter {
 		{idField: "Message-ID: <plain@example.org>\n", id: "plain@example.org"},
 		{idField: "Message-Id: <--a--b->---@example.org>\n", id: "--a--b-"},
 		{idField: "Message-ID: <a&amp;b&#45;c&d#;&#x2d;&#300;@example.org>\n", id: "a&amp;b&#45;c&d#;&#x2d;&#300;@example.org"},
-		{idField: "Message-ID: <with space and \"quotes\" and\ttab@example.org> (and a comment)\n", id: "with space and \"quotes\" and\ttab@example.org"},
+		{idField: "Message-ID: <with space and \"quotes\" and\ttab@example.org> (and a comment)\n", id: "withspaceand\"quotes\"andtab@example.org"},
 		{idField: "Message-ID:\n <folded@example.org>\n", id: "folded@example.org"},
+		{idField: "Message-ID: <folded\n\twithin@example.org>\n", id: "foldedwithin@example.org"},
 		{idField: "MESSAGE-ID:<no-space@example.org>\n", id: "no-space@example.org"},
 		{idField: "Message-ID: no-brackets@example.org  \n", id: "no-brackets@example.org"},
 		{idField: "Message-ID: <8bit-\xe4\xf6\xfc@example.org>\n", id: "8bit-\xe4\xf6\xfc@example.org"},
@@ -94,9 +95,10 @@ func oddMails() []letter {
 		{idField: "Message-ID: <" + strings.Repeat("long-", 1000) + "@example.org>\n", id: strings.Repeat("long-", 1000) + "@example.org"},
 		{idField: "Message-ID: <two@example.org> <ids@example.org>\n", id: "two@example.org"},
 		{idField: "Message-ID: <open<@example.org>\n", id: "open<@example.org"},
-		{idField: "Message-ID: <!--X-Message-Id: x --@example.org>\n", id: "!--X-Message-Id: x --@example.org"},
+		{idField: "Message-ID: <!--X-Message-Id: x --@example.org>\n", id: "!--X-Message-Id:x--@example.org"},
 		{idField: "Message-ID: <100%25@example.org>\n", id: "100%25@example.org"},
 		{idField: "", id: ""},
+		{idField: "Received: from a.example.org by b.example.org; Fri, 2 Jan 2015 09:00:00 +0000 (UTC)\n", id: ""},
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	const letters = `--&&#;<!"'%@ABZ[]az019.$/\=?_ ` + "\xff"
@@ -106,7 +108,7 @@ func oddMails() []letter {
 			id[i] = letters[random.IntN(len(letters))]
 		}
 		s := fmt.Sprintf("x%sx%d@example.org", id, n)
-		odd = append(odd, letter{idField: "Message-ID: <" + s + ">\n", id: s})
+		odd = append(odd, letter{idField: "Message-ID: <" + s + ">\n", id: strings.ReplaceAll(s, " ", "")})
 	}
 	froms := []string{
 		"joe@example.org", "Joe Doe <joe@example.org>", `"Doe, [JOE] @ home" <joe@example.org>`, "joe@example.org (Joe Doe)", "=?utf-8?q?J=C3=B6rg?= <j@example.org>",

@@ -21,11 +21,13 @@ const (
 
 var errLinks = diag.BadData.Errorf("links to more than %d attachments", mostLinks)
 
-// ReadPage reads a page of an archive of this layout. dir is the directory that it is in, from the tree's
-// top; attachments are named from there too, and where MHonArc gave each message a directory, that. A page of Pipermail may also be one that MHonArc has made since.
+// ReadPage reads a page of an archive of this layout. dir is the directory that it is in, from the tree's top.
+// Attachments are named from there too; where MHonArc gave each message a directory for them, that is named.
+// A page of Pipermail may also be one that MHonArc has made since.
 //
-// The ID is what stands in the Message-ID field, byte for byte, but without brackets and what is outside of them.
-// It is "" where the archiver says that there was none, and for Mailman 2.0, which does not name it.
+// The ID is what stands between the brackets of the Message-ID field, byte for byte, but without blanks. It is
+// "" where the archiver says that there was none, and for Mailman 2.0, which does not name it.
+//
 // An error of kind diag.BadData says that the page shows no message, or two, or cannot be understood.
 // No more than a few MB of memory are used for whatever page.
 func ReadPage(r io.Reader, layout Layout, dir string) (Shown, error) {
@@ -46,7 +48,15 @@ func ReadPage(r io.Reader, layout Layout, dir string) (Shown, error) {
 		if err != nil {
 			return Shown{}, err
 		}
-		return shown, in.body(mhonarcHead, func([]byte) error { return nil })
+		first := true
+		err = in.body(mhonarcHead, func(block []byte) error {
+			if first && shown.ID == "" {
+				shown.Date = shownDate(block, shown.Date)
+			}
+			first = false
+			return nil
+		})
+		return shown, err
 	}
 	shown, err := readPipermail(head)
 	if err != nil {
@@ -126,15 +136,19 @@ func (b *buffer) body(begin string, find func(block []byte) error) error {
 	}
 }
 
-// bare is what is between the first angle brackets of a Message-ID field, or all of it if there are none.
+// bare is what is between the first angle brackets of a Message-ID field, or all of it if there are none, without
+// blanks, as of mbox.Message.
 func bare(field string) string {
 	if _, after, ok := strings.Cut(field, "<"); ok {
 		if id, _, ok := strings.Cut(after, ">"); ok {
-			return id
+			field = id
 		}
 	}
-	return strings.TrimSpace(field)
+	return unblanked.Replace(field)
 }
+
+// unblanked leaves out what archivers and mail programs disagree about: where a field was folded.
+var unblanked = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
 
 // utf8Of makes text of a charset valid UTF-8. Of charsets other than ASCII, UTF-8 and Latin-1 only the ASCII
 // part can be told; each other byte is U+FFFD, and such text is the same as no other.

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"html"
 	"io/fs"
 	"path"
 	"regexp"
@@ -42,7 +43,7 @@ func readMHonArc(head []byte, dir string) (Shown, error) {
 	case len(ids) > 1:
 		return Shown{}, diag.BadData.Errorf("names two messages: %q and %q", ids[0], ids[1])
 	}
-	s := Shown{ID: ids[0], Date: utf8Of(spaced(one(fields["date"])), ""), Subject: decoded(one(fields["subject"]))}
+	s := Shown{ID: unblanked.Replace(ids[0]), Date: utf8Of(spaced(one(fields["date"])), ""), Subject: decoded(one(fields["subject"]))}
 	if strings.HasSuffix(s.ID, noID) {
 		s.ID = ""
 	}
@@ -60,6 +61,19 @@ func readMHonArc(head []byte, dir string) (Shown, error) {
 		}
 	}
 	return s, nil
+}
+
+var dateLine = regexp.MustCompile(`<em>Date</em>: ([^<]*)</li>`)
+
+// shownDate is the Date field among those that the page shows, by MHonArc's own FIELDORDER and LABELSTYLES, or else what
+// the comment says, where MHonArc prefers a date of Received. It is needed only where there is no ID.
+func shownDate(body []byte, comment string) string {
+	_, fields, _ := bytes.Cut(body, []byte("<!--X-Head-of-Message-->"))
+	fields, _, ok := bytes.Cut(fields, []byte("<!--X-Head-of-Message-End-->"))
+	if lines := dateLine.FindAllSubmatch(fields, 2); ok && len(lines) == 1 {
+		return spaced(html.UnescapeString(utf8Of(string(lines[0][1]), "")))
+	}
+	return comment
 }
 
 func one(values []string) string {

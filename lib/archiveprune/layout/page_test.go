@@ -23,7 +23,8 @@ func TestPipermailIDs(t *testing.T) {
 	for field, id := range map[string]string{
 		"<plain@example.org>":                         "plain@example.org",
 		"\n <folded@example.org>":                     "folded@example.org",
-		"<a&b=\"c\"--%41+d e@example.org>":            "a&b=\"c\"--%41+d e@example.org",
+		"<a&b=\"c\"--%41+d e@example.org>":            "a&b=\"c\"--%41+de@example.org",
+		"<folded\n\twithin@example.org>":              "foldedwithin@example.org",
 		"<8bit-\xe4\xff@example.org>":                 "8bit-\xe4\xff@example.org",
 		"<id@example.org> (added by a program)":       "id@example.org",
 		"no-brackets@example.org":                     "no-brackets@example.org",

@@ -73,23 +73,23 @@ type walker struct {
 	dev, mount uint64 // of the top
 }
 
-// walk lists all that is in root.
-func walk(root *os.Root) (*dir, error) {
+// walk lists all that is in root, and says on what device that is.
+func walk(root *os.Root) (*dir, uint64, error) {
 	top, err := root.Open(".")
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %q: %w", root.Name(), err)
+		return nil, 0, fmt.Errorf("cannot open %q: %w", root.Name(), err)
 	}
 	st, err := stat(int(top.Fd()), "")
 	if err != nil {
 		top.Close()
-		return nil, fmt.Errorf("cannot look at %q: %w", root.Name(), err)
+		return nil, 0, fmt.Errorf("cannot look at %q: %w", root.Name(), err)
 	}
 	w := &walker{dev: device(st), mount: st.Mnt_id}
 	d := &dir{path: ".", name: filepath.Base(root.Name())}
 	if err := w.list(top, d, 0); err != nil {
-		return nil, fmt.Errorf("cannot list %q: %w", root.Name(), err)
+		return nil, 0, fmt.Errorf("cannot list %q: %w", root.Name(), err)
 	}
-	return d, nil
+	return d, w.dev, nil
 }
 
 // list fills d from the open directory f, which it closes.
@@ -193,31 +193,28 @@ func link(fd int, name string) (target string, ok bool) {
 // Open opens a listed file for reading. It fails with an error of kind diag.Failed if another
 // file has come into its place, be it by a symlink; of a file that has only grown it says nothing.
 func Open(root *os.Root, f File) (*os.File, error) {
+	top, err := inodeOf(root.Stat("."))
+	if err != nil {
+		return nil, err
+	}
+	return open(root, f, top.Dev)
+}
+
+// open opens a file that was listed on the device dev.
+func open(root *os.Root, f File, dev uint64) (*os.File, error) {
 	file, err := root.OpenFile(f.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	err = check(root, file, f.Inode)
+	is, err := inodeOf(file.Stat())
+	if err == nil && (is.Ino != f.Inode || is.Dev != dev || is.Mode&syscall.S_IFMT != syscall.S_IFREG) {
+		err = errChanged
+	}
 	if err != nil {
 		file.Close()
 		return nil, diag.Failed.Errorf("cannot read %q: %w", f.Path, err)
 	}
 	return file, nil
-}
-
-func check(root *os.Root, file *os.File, inode uint64) error {
-	is, err := inodeOf(file.Stat())
-	if err != nil {
-		return err
-	}
-	top, err := inodeOf(root.Stat("."))
-	if err != nil {
-		return err
-	}
-	if is.Ino != inode || is.Dev != top.Dev || is.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return errChanged
-	}
-	return nil
 }
 
 func inodeOf(info fs.FileInfo, err error) (*syscall.Stat_t, error) {
