@@ -17,10 +17,9 @@ import (
 // rebuild makes pages again: of a month into LIST/YYYY-MM, of all months each into its own.
 func (r *runner) rebuild(ctx context.Context) error {
 	made := 0
-	err := r.each(ctx, func(t *tree, a *layout.Archive) error {
-		policy, err := r.c.Policy(&r.o, a.List, r.standing)
-		if err != nil {
-			return err
+	err := r.each(ctx, func(t *tree, a *layout.Archive, policy *Policy, refused error) error {
+		if refused != nil {
+			return refused
 		}
 		g := r.gatherer(t, policy, func(int64) {})
 		if err := g.read(ctx, a); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,9 +24,7 @@ import (
 const lockWait = time.Minute
 
 // archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
-func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive) (*Result, error) {
-	policy, refused := r.c.Policy(&r.o, a.List, r.standing)
-	r.policies = append(r.policies, policy)
+func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
 	e, p, err := r.look(ctx, t, a, policy)
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", a.List, err)
@@ -130,24 +129,43 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 	return err
 }
 
-// lockArchive takes the lock of the program that adds to the archive, where it has one for all of it.
+// lockArchive takes the locks of the programs that add to the archive, where they have one for all of it.
 func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (free func(), err error) {
-	var l *maillock.Lock
-	switch a.Layout {
-	case layout.Pipermail:
-		if !isDir(r.c.MailmanLocks) { // Mailman 2 is not here: it cannot be at work on what it left
-			return func() {}, nil
+	var held []*maillock.Lock
+	free = func() {
+		for _, l := range slices.Backward(held) {
+			l.Release()
 		}
-		l, err = maillock.Mailman(ctx, r.c.MailmanLocks, a.List, lockWait)
-	case layout.MHonArc:
-		l, err = maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait)
-	default:
-		return func() {}, nil
+	}
+	take := func(l *maillock.Lock, failed error) {
+		if err = failed; err == nil {
+			held = append(held, l)
+		}
+	}
+	if list := ofMailman(a); list != "" && isDir(r.c.MailmanLocks) { // else Mailman 2 is not here, and cannot be at work
+		take(maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait))
+	}
+	if err == nil && a.Layout == layout.MHonArc {
+		take(maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait))
 	}
 	if err != nil {
-		return nil, err
+		free()
 	}
-	return l.Release, nil
+	return free, err
+}
+
+// ofMailman is the list of Mailman 2 that an archive is of, or "": it adds to LIST.mbox/LIST.mbox, whatever made the pages.
+func ofMailman(a *layout.Archive) string {
+	for i := range a.Files {
+		dir, name := path.Split(a.Files[i].Path)
+		if list, ok := strings.CutSuffix(name, ".mbox"); ok && a.Files[i].Kind == layout.Mbox && path.Base(dir) == name {
+			return list
+		}
+	}
+	if a.Layout == layout.Pipermail {
+		return a.List
+	}
+	return ""
 }
 
 // trashPlan is what goes: pages and what is about them, and files of one message that is too old.

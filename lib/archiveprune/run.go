@@ -30,6 +30,7 @@ type runner struct {
 	results  []*Result
 	policies []*Policy
 	found    map[string]bool // of the lists that were asked for
+	done     int             // lists for which all was done
 }
 
 // Run does what the command line says.
@@ -45,6 +46,11 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 	r := &runner{env: env, o: o, c: c, now: env.Now(), found: map[string]bool{}}
 	if r.standing, err = c.ReadStanding(ctx); err != nil {
 		return err
+	}
+	if r.standing != nil {
+		for _, passed := range r.standing.Passed {
+			fmt.Fprintf(env.Stderr, "the directory was read elsewhere: %v\n", passed)
+		}
 	}
 	switch {
 	case o.Undo:
@@ -116,19 +122,25 @@ func (r *runner) stayed(n trash.Notes) {
 	}
 }
 
-// asked says whether the command line is about a list, and remembers that there is one.
+// asked says whether the command line may be about what a tree calls list.
 func (r *runner) asked(list string) bool {
+	names, list := r.o.Lists(), strings.ToLower(list)
+	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return called(list, name) || called(name, list) })
+}
+
+// meant says whether it is, now that the list's address may be known, and remembers that there is one.
+func (r *runner) meant(policy *Policy) bool {
 	names := r.o.Lists()
-	if len(names) == 0 {
-		return true
+	i := slices.IndexFunc(names, func(name string) bool {
+		if isAddress(name) && policy.Address != "" {
+			return name == policy.Address
+		}
+		return called(policy.List, name) || called(name, policy.List)
+	})
+	if i >= 0 {
+		r.found[names[i]] = true
 	}
-	list = strings.ToLower(list)
-	i := slices.IndexFunc(names, func(name string) bool { return called(list, name) || called(name, list) })
-	if i < 0 {
-		return false
-	}
-	r.found[names[i]] = true
-	return true
+	return i >= 0 || len(names) == 0
 }
 
 // missing is the error for lists that no tree has.
@@ -142,26 +154,29 @@ func (r *runner) missing() error {
 	return nil
 }
 
-// each calls f for each archive that the run is about. What fails for one does not stop the others.
-func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive) error) error {
+// each calls f for each archive that the run is about, with what holds for its list, and the reason why nothing of
+// it may be changed. What fails for one does not stop the others.
+func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Policy, error) error) error {
 	var errs []error
 	for _, path := range r.c.Trees {
 		t, err := r.open(ctx, path)
-		if err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 		if t == nil {
 			continue
 		}
-		for i := range t.archives {
-			if err := f(t, &t.archives[i]); err != nil {
-				errs = append(errs, err)
+		for i := 0; i < len(t.archives) && ctx.Err() == nil; i++ {
+			a := &t.archives[i]
+			policy, refused := r.c.Policy(&r.o, a.List, r.standing)
+			r.policies = append(r.policies, policy)
+			if !r.meant(policy) {
+				continue
 			}
-			if ctx.Err() != nil {
-				break
+			err := f(t, a, policy, refused)
+			if errs = append(errs, err); err == nil {
+				r.done++
 			}
 		}
-		if r.o.Changes() && ctx.Err() == nil {
+		if r.o.Apply && ctx.Err() == nil {
 			errs = append(errs, r.finish(ctx, t))
 		}
 		t.close()
@@ -169,31 +184,41 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive) error)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return together(append(errs, r.missing()))
+	return r.together(append(errs, r.missing()))
 }
 
-// together is one error for several: that one, or partial.
-func together(errs []error) error {
+// together is one error for several. It is partial where something else was done, or if they are of several kinds.
+func (r *runner) together(errs []error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	switch len(errs) {
-	case 0:
+	if len(errs) == 0 {
 		return nil
-	case 1:
-		return errs[0]
 	}
-	return diag.Partial.Errorf("%w", errors.Join(errs...))
+	kind, hints := diag.KindOf(errs[0]), []string{}
+	for _, err := range errs {
+		if diag.KindOf(err) != kind {
+			kind = diag.Partial
+		}
+		if hint := diag.HintOf(err); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	if r.done > 0 {
+		kind = diag.Partial
+	}
+	err := kind.Errorf("%w", errors.Join(errs...))
+	if len(hints) == 1 {
+		err = err.WithHint("%s", hints[0])
+	}
+	return err
 }
 
 // finish is for the end of a tree: links of pages that went are published, and the trash emptied.
 func (r *runner) finish(ctx context.Context, t *tree) error {
-	if !r.o.Apply {
-		return nil
-	}
 	_, err := links.Publish(ctx, t.root)
 	progress := r.env.Progress("files deleted")
 	defer progress.Done()
 	before := r.env.Now().AddDate(0, 0, -r.c.TrashDays).Add(time.Second) // this run's own, with --trash-days 0
-	emptied, failed := t.trash.Empty(ctx, before, func(files, _ int64) { progress.Show(int(files), 0) })
+	emptied, failed := t.trash.Empty(ctx, before, func(i trash.Info) bool { return r.asked(i.List) }, func(files, _ int64) { progress.Show(int(files), 0) })
 	for _, e := range emptied {
 		r.stayed(e.Stayed)
 	}
@@ -202,8 +227,8 @@ func (r *runner) finish(ctx context.Context, t *tree) error {
 
 // prune reports all archives, and with --apply removes what can go.
 func (r *runner) prune(ctx context.Context) error {
-	err := r.each(ctx, func(t *tree, a *layout.Archive) error {
-		result, err := r.archive(ctx, t, a)
+	err := r.each(ctx, func(t *tree, a *layout.Archive, policy *Policy, refused error) error {
+		result, err := r.archive(ctx, t, a, policy, refused)
 		if result != nil {
 			r.results = append(r.results, result)
 			if err != nil {
@@ -219,7 +244,7 @@ func (r *runner) prune(ctx context.Context) error {
 	}
 	if r.o.Metrics != "" && ctx.Err() == nil {
 		if _, failed := atomicfile.WriteFile(r.o.Metrics, Metrics(r.results, r.env.Now()), 0o644); failed != nil {
-			err = together([]error{err, failed})
+			err = r.together([]error{err, failed})
 		}
 	}
 	return r.report(err)
@@ -229,7 +254,7 @@ func (r *runner) prune(ctx context.Context) error {
 func (r *runner) report(err error) error {
 	if r.o.JSON {
 		if failed := r.env.PrintJSON(r.results); failed != nil {
-			return together([]error{err, failed})
+			return r.together([]error{err, failed})
 		}
 		return err
 	}

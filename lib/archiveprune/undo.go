@@ -2,6 +2,7 @@ package archiveprune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,7 +28,7 @@ func (r *runner) undo(ctx context.Context) error {
 				WithHint("what was removed is there for trash-days, see rplan.toml(5)"))
 		}
 	}
-	return together(errs)
+	return r.together(errs)
 }
 
 func (r *runner) undoTree(ctx context.Context, path string) error {
@@ -49,10 +50,8 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	if err := r.lock(ctx, &tree{path: path, trash: t}); err != nil {
 		return err
 	}
-	if err := r.allowed(runs); err != nil {
-		return err
-	}
-	undone, err := t.Undo(ctx, func(i trash.Info) bool { return r.asked(i.List) })
+	allowed, refused := r.allowed(runs)
+	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
 	stayed := 0
 	for _, u := range undone {
 		fmt.Fprintf(r.env.Stdout, "%s: %s back, %s\n", u.Run, count(int(u.Files), "file is", "files are"), size(u.Bytes))
@@ -62,22 +61,28 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	if err == nil && stayed > 0 {
 		err = diag.Partial.Errorf("tree %q: %s did not come back", path, count(stayed, "file", "files"))
 	}
-	return err
+	return errors.Join(append(refused, err)...)
 }
 
-// allowed refuses if a list that would be changed is active on another node.
-func (r *runner) allowed(runs []trash.Info) error {
-	var errs []error
-	seen := map[string]bool{}
+// allowed are the lists of which something is in the trash and is to come back, and the reasons why others
+// may not be changed here. What a list's entry says of retention does not matter, nor that it has none any more.
+func (r *runner) allowed(runs []trash.Info) (lists map[string]bool, refused []error) {
+	lists = map[string]bool{}
 	for _, i := range runs {
-		list := strings.ToLower(i.List)
-		if seen[list] || !r.asked(list) {
+		if _, seen := lists[i.List]; seen || !r.asked(i.List) {
 			continue
 		}
-		seen[list] = true
-		if _, err := r.c.Policy(&r.o, list, r.standing); err != nil {
-			errs = append(errs, err)
+		policy := &Policy{List: strings.ToLower(i.List)}
+		_, err := r.c.identify(policy, r.standing)
+		if !r.meant(policy) {
+			continue
+		}
+		lists[i.List] = err == nil || errors.Is(err, ErrUnlisted)
+		if lists[i.List] {
+			r.done++
+		} else {
+			refused = append(refused, err)
 		}
 	}
-	return together(errs)
+	return lists, refused
 }

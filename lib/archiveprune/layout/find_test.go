@@ -46,7 +46,7 @@ func TestFindPipermail(t *testing.T) {
 	write(t, filepath.Join(dir, "dev", "2020-May.txt"), "From joe\n")
 	write(t, filepath.Join(dir, "dev", "readme.txt"), "somebody's")
 	write(t, filepath.Join(dir, ".rplan", "trash", "1", "dev", "2019-March", "000009.html"), "gone")
-	const all = "attachment 1, database 9, index 33, mbox 2, other 4, page 16, text 9"
+	const all = "attachment 1, database 9, index 41, mbox 2, other 4, page 16, text 9"
 	expect(t, dir, "", "pipermail dev dev: "+all)
 	expect(t, dir, Pipermail, "pipermail dev dev: "+all)
 	expect(t, filepath.Join(dir, "dev"), "", "pipermail dev .: "+strings.NewReplacer("mbox 2, ", "", "other 4", "other 3").Replace(all))

@@ -52,7 +52,7 @@ func victim(dir, do string) error {
 	case "undo":
 		_, err = tree.Undo(ctx, any)
 	case "empty":
-		_, err = tree.Empty(ctx, began.Add(1), nil)
+		_, err = tree.Empty(ctx, began.Add(1), anyRun, nil)
 	default:
 		var t testing.T
 		_, err = prune(ctx, tree, plan(&t, dir), listed(&t, dir, mbox))
@@ -217,7 +217,7 @@ func killAll(t *testing.T, do, what string) {
 			}
 			s.is(s.before)
 		case "empty":
-			all, err := tree.Empty(t.Context(), began.Add(1), nil)
+			all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 			if err != nil || len(all) > 1 || len(all) == 1 && all[0].Stayed.Len() > 0 {
 				t.Errorf("after %s: emptied %+v, %v", step.line, all, err)
 			}
@@ -244,7 +244,7 @@ func TestKilledAndEmptied(t *testing.T) {
 		s.trace("run", "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", step.call, step.n))
 		tree, _ := s.recover(step.line)
 		after := s.snapshot()
-		_, err := tree.Empty(t.Context(), began.Add(1), nil)
+		_, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 		s.ok(err)
 		s.emptyTrash()
 		s.is(after)

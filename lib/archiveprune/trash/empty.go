@@ -18,10 +18,10 @@ type Emptied struct {
 	Stayed       Notes // what is in the trash and was not listed as it is: somebody has to look
 }
 
-// Empty deletes for good what runs have in the trash that began before a time.
+// Empty deletes for good what those of the wanted runs have in the trash that began before a time.
 // Progress, which may be nil, hears how much is deleted. When ctx ends it stops, and
 // the next Empty goes on. It needs no more memory for a million files than for one.
-func (t *Tree) Empty(ctx context.Context, before time.Time, progress func(files, bytes int64)) ([]Emptied, error) {
+func (t *Tree) Empty(ctx context.Context, before time.Time, want func(Info) bool, progress func(files, bytes int64)) ([]Emptied, error) {
 	if err := t.locked(); err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (t *Tree) Empty(ctx context.Context, before time.Time, progress func(files,
 	}
 	var all []Emptied
 	for _, i := range runs {
-		if !i.When.Before(before) || i.State == Moving { // one that cannot be mended
+		if !i.When.Before(before) || !want(i) || i.State == Moving { // one that cannot be mended
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -176,7 +176,7 @@ func TestMounts(t *testing.T) {
 				moved.Stayed.Named[0].Path = "dev/html"
 			}
 			stayed(t, moved.Stayed, want)
-			_, err = tree.Empty(t.Context(), began.Add(1), nil)
+			_, err = tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 			s.ok(err)
 			for path := range s.before {
 				if (path == at || strings.HasPrefix(path, at+"/")) && !s.there(path) {
@@ -205,7 +205,7 @@ func TestMountInTheTrash(t *testing.T) {
 	want := outside.snapshot()
 	mount(t, outside.dir, s.at(at), "", syscall.MS_BIND, "")
 	tree := s.locked()
-	emptied, err := tree.Empty(t.Context(), began.Add(1), nil)
+	emptied, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 	s.ok(err)
 	stayed(t, emptied[0].Stayed, map[string]string{"dev/2019-May": "is on another file system"})
 	undone, err := tree.Undo(t.Context(), any)

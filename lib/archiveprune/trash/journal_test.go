@@ -107,7 +107,7 @@ func FuzzJournal(f *testing.F) {
 		s.ok(err)
 		_, _ = tree.Lock(t.Context())
 		_, _ = tree.Undo(t.Context(), any)
-		_, _ = tree.Empty(t.Context(), began.Add(1), nil)
+		_, _ = tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 		tree.Close()
 		if s.read("outside/file") != "outside" || s.read("outside/tree/dev/stays.html") != "stays" || s.read("outside/tree/dev/index.html") != "index" {
 			t.Error("what was there is another")

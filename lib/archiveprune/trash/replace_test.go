@@ -156,7 +156,7 @@ func TestReplaceWhileWrittenTo(t *testing.T) {
 	s.append(mbox, "From d@example.org\n\n")
 	_, err = writer.WriteString(late)
 	s.ok(err)
-	all, err := tree.Empty(t.Context(), began.Add(1), nil)
+	all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 	s.ok(err)
 	stayed(t, all[0].Stayed, map[string]string{mbox: "was not listed as it is"}) // late is nowhere else
 	tree.Close()

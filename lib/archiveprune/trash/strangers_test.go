@@ -241,7 +241,7 @@ func TestEmptyOnlyWhatIsListed(t *testing.T) {
 	}
 	for range 2 {
 		s.with(func(tree *Tree) {
-			all, err := tree.Empty(t.Context(), began.Add(1), nil)
+			all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 			s.ok(err)
 			stayed(t, all[0].Stayed, want)
 			runs, _, err := tree.Runs(0)

@@ -53,11 +53,11 @@ func TestEmpty(t *testing.T) {
 	s.run()
 	after := s.snapshot()
 	s.with(func(tree *Tree) {
-		if all, err := tree.Empty(t.Context(), began, nil); err != nil || len(all) > 0 {
+		if all, err := tree.Empty(t.Context(), began, anyRun, nil); err != nil || len(all) > 0 {
 			t.Errorf("before its time: %+v, %v", all, err)
 		}
 		var told int64
-		all, err := tree.Empty(t.Context(), began.Add(1), func(files, _ int64) { told = files })
+		all, err := tree.Empty(t.Context(), began.Add(1), anyRun, func(files, _ int64) { told = files })
 		s.ok(err)
 		if len(all) != 1 || all[0].Files != all[0].Info.Files || all[0].Bytes != all[0].Info.Bytes || all[0].Stayed.Len() > 0 || told != all[0].Files {
 			t.Errorf("emptied %+v, told %d", all, told)
@@ -78,7 +78,7 @@ func TestEmptyInterrupted(t *testing.T) {
 		after := s.snapshot()
 		tree := s.locked()
 		ctx, cancel := context.WithCancel(t.Context())
-		all, err := tree.Empty(ctx, began.Add(1), func(files, _ int64) { cancel() })
+		all, err := tree.Empty(ctx, began.Add(1), anyRun, func(files, _ int64) { cancel() })
 		if !errors.Is(err, context.Canceled) || len(all) != 1 || all[0].Files == 0 || all[0].Files > 2*every {
 			t.Fatalf("emptied %+v, %v", all, err)
 		}
@@ -89,7 +89,7 @@ func TestEmptyInterrupted(t *testing.T) {
 			t.Errorf("mended %+v, %v", mended, err)
 		}
 		if then == "empty" {
-			all, err := tree.Empty(t.Context(), began.Add(1), nil)
+			all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 			if err != nil || len(all) != 1 || all[0].Stayed.Len() > 0 {
 				t.Errorf("emptied %+v, %v", all, err)
 			}
@@ -173,7 +173,7 @@ func TestNames(t *testing.T) {
 	s.with(func(tree *Tree) {
 		_, err := prune(t.Context(), tree, p, layout.File{})
 		s.ok(err)
-		all, err := tree.Empty(t.Context(), began.Add(1), nil)
+		all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 		if err != nil || all[0].Files != 18 || all[0].Stayed.Len() > 0 {
 			t.Errorf("emptied %+v, %v", all, err)
 		}
@@ -311,11 +311,11 @@ func TestStrangeThingsInTheTrash(t *testing.T) {
 		if err != nil || len(runs) != 2 || len(left) != 5 || !strings.Contains(named["bad-journal"], "line 1 of journal") || !strings.Contains(named["no-journal"], "is gone") {
 			t.Errorf("runs are %+v, left is %+v, %v", runs, named, err)
 		}
-		_, err = tree.Empty(t.Context(), began, nil)
+		_, err = tree.Empty(t.Context(), began, anyRun, nil)
 		s.ok(err)
 		_, err = tree.Undo(t.Context(), func(i Info) bool { return i.List == list })
 		s.ok(err)
-		_, err = tree.Empty(t.Context(), time.Now().AddDate(10, 0, 0), nil)
+		_, err = tree.Empty(t.Context(), time.Now().AddDate(10, 0, 0), anyRun, nil)
 		s.ok(err)
 	}()
 	s.is(s.before)
