@@ -35,6 +35,8 @@ var shownID = regexp.MustCompile(`(?m)^<!--X-Message-Id: (.*) -->$`)
 //
 // What MHonArc 2.6.19 does (measured by the test):
 //   - Of several mails with one Message-ID it shows the first only. A mail without one is shown under MD5@NO-ID-FOUND.mhonarc.org.
+//   - Like go-mbox and Python it begins a message at each line "From ", address and date or not, empty line before it or not. The
+//     rest of the mail is a page of its own then, without ID, author or date. Its resource MSGSEP, '^From ', can be stricter.
 //   - The Message-ID is in a comment at the top, with "-" and "&" as &#45; and &#38;. Pages keep NUL bytes.
 //   - Attachments are decoded, byte for byte; an empty one is an empty file. HTML and messages become part of the page.
 //   - Made again, pages and indexes are the same bytes if there is no attachment; those have other names each time. With Named the

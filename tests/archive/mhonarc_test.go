@@ -60,6 +60,19 @@ func TestMHonArcShowsEachIDOnce(t *testing.T) {
 	}
 }
 
+// In an unmangled mbox a text can begin a page.
+func TestMHonArcSplits(t *testing.T) {
+	for _, wart := range []string{"from line after an empty line", "from line in a paragraph", "from line like a real one", "from line first in the body"} {
+		mails := collect(t, Make{Seed: 54, N: 1, Only: wart, Bare: true})
+		for _, q := range []Quoting{Mangled, Unmangled} {
+			mbox, _ := write(t, mails, q)
+			if n := len(MHonArc(t, mbox, t.TempDir(), MHonArcOptions{}).Pages); n != 1+int(q) {
+				t.Errorf("%q, quoted as %d: %d pages of one mail", wart, q, n)
+			}
+		}
+	}
+}
+
 // made are the files that MHonArc makes of mails, but for its database.
 func made(t *testing.T, mails []Mail, o MHonArcOptions) map[string]string {
 	t.Helper()

@@ -19,18 +19,26 @@ import (
 )
 
 // listUser is who Debian's list managers run as.
-const listUser = "list"
+func listUser(t testing.TB) (uid, gid int) {
+	t.Helper()
+	u, err := user.Lookup("list")
+	if err == nil {
+		uid, err = strconv.Atoi(u.Uid)
+	}
+	if err == nil {
+		gid, err = strconv.Atoi(u.Gid)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uid, gid
+}
 
 // asList makes cmd run with the rights of Debian's list managers.
 func asList(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	need.Root(t)
-	u, err := user.Lookup(listUser)
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
+	uid, gid := listUser(t)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	cmd.Env = append(os.Environ(), "HOME=/nonexistent")
 	cmd.Dir = "/"
@@ -40,13 +48,8 @@ func asList(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 // giveToList makes dir the list managers' own, and lets them come to it.
 func giveToList(t testing.TB, dir string) {
 	t.Helper()
-	u, err := user.Lookup(listUser)
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+	uid, gid := listUser(t)
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

@@ -11,16 +11,16 @@ import (
 
 // PipermailOptions say how a list's archive differs from that of an English, public list of Mailman 2.1.39 with its defaults.
 type PipermailOptions struct {
-	Host       string // of the list; "" is Domain
-	Charset    string // of the pages: "us-ascii", the default; "iso-8859-1", the default of a German list; "utf-8"
-	German     bool   // the pages speak German, and name months and days so
-	GermanDirs bool   // the volumes too are called "2003-Januar", as where Mailman ran in a German locale
-	Period     string // of a volume: "month", the default; "quarter", "year", "week", "day"
-	Quoting    Quoting
-	Private    bool // no symlink below archives/public
-	OldDates   bool // mails are dated as by 2.1.20 and before: see Pipermail
-	Plain      bool // addresses are not obscured (ARCHIVER_OBSCURES_EMAILADDRS = No)
-	OnlyGzip   bool // months are .txt.gz only (GZIP_ARCHIVE_TXT_FILES = Yes); else both are there, as after cron/nightly_gzip
+	Host       string  // of the list; "" is Domain
+	Charset    string  // of the pages: "us-ascii", the default; "iso-8859-1", the default of a German list; "utf-8"
+	German     bool    // the pages speak German, and name months and days so
+	GermanDirs bool    // the volumes too are called "2003-Januar", as where Mailman ran in a German locale
+	Period     string  // of a volume: "month", the default; "quarter", "year", "week", "day"
+	Quoting    Quoting // of the mbox. Pages are as if mails came one by one: bin/arch splits an unmangled mbox as TestCounts says
+	Private    bool    // no symlink below archives/public
+	OldDates   bool    // mails are dated as by 2.1.20 and before: see Pipermail
+	Plain      bool    // addresses are not obscured (ARCHIVER_OBSCURES_EMAILADDRS = No)
+	OnlyGzip   bool    // months are .txt.gz only (GZIP_ARCHIVE_TXT_FILES = Yes); else both are there, as after cron/nightly_gzip
 
 	Scrubbed bool                     // the mbox has text only, attachments are files only (scrub_nondigest)
 	Missing  func(i int, m Mail) bool // mails that have a page, and are not in the mbox
