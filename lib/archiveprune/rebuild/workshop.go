@@ -38,9 +38,11 @@ type workshop struct {
 
 // newWorkshop makes one, and removes those of killed processes.
 func newWorkshop(tree *os.Root) (*workshop, error) {
-	if err := tree.Mkdir(hidden, 0o755); err == nil {
+	err := tree.Mkdir(hidden, 0o755)
+	if err == nil {
 		err = tree.Chmod(hidden, 0o755) // Apache reads maps there, whatever the umask
-	} else if !errors.Is(err, fs.ErrExist) {
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, diag.CantCreate.Errorf("%w", err)
 	}
 	above, err := descend(tree, hidden)
