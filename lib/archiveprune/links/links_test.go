@@ -92,7 +92,7 @@ func TestAdd(t *testing.T) {
 // Whatever is added, in whatever parts, the last of each page stays.
 func TestAddIsLikeAMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
+	for range 60 {
 		tree, want := tree(t), map[string]Link{}
 		for range 4 {
 			var part []Link

@@ -2,8 +2,11 @@
 //
 // Mail is written by strangers: no markup of theirs gets into a page, no name of theirs
 // becomes the name of a file, and no program but mhonarc(1) is started. An HTML mail is
-// shown as its text, an attachment is beside the page with its exact bytes, and as a type that a browser
-// does not run. Where two messages have one Message-ID, MHonArc shows the first.
+// shown as its text, an attachment is beside the page with its exact bytes, and as a type that a
+// browser does not run. Attached text is shown on the page.
+//
+// Where two messages have one Message-ID, MHonArc shows the first. To one without it gives
+// an ID that ends in "@NO-ID-FOUND.mhonarc.org" and that no mbox has.
 package rebuild
 
 import (
@@ -42,7 +45,7 @@ type Options struct {
 	Messages iter.Seq2[io.Reader, error]
 
 	Replace       bool // Dest, if it was made here; anything else is never replaced
-	HideAddresses bool // everything behind the "@" of addresses, on pages and in indexes
+	HideAddresses bool // what is behind the "@", wherever a reader sees it; a comment of MHonArc's has authors in ROT13 still
 	Timeout       time.Duration
 }
 
@@ -63,8 +66,10 @@ var filters []byte
 var mhonarc = "mhonarc" // a test has another
 
 // Rebuild makes the pages in a directory of their own below TREE/.rplan, and moves them to
-// Dest when they are complete and on the disk. If it fails, or is killed, Dest is as it was; what
-// a killed one left goes when Rebuild is called again.
+// Dest when they are complete and on the disk. If it fails, or is killed, Dest is as it was,
+// and what a killed one left goes when Rebuild is called again. It takes no lock: the caller
+// has that of the tree.
+//
 // An error is of kind diag.Refused if there is something at Dest that may not be replaced,
 // diag.Unavailable without MHonArc, and diag.CantCreate where the disk is full.
 func Rebuild(ctx context.Context, o Options) (r Result, err error) {

@@ -38,9 +38,11 @@ type workshop struct {
 
 // newWorkshop makes one, and removes those of killed processes.
 func newWorkshop(tree *os.Root) (*workshop, error) {
-	if err := tree.Mkdir(hidden, 0o755); err == nil {
+	err := tree.Mkdir(hidden, 0o755)
+	if err == nil {
 		err = tree.Chmod(hidden, 0o755) // Apache reads maps there, whatever the umask
-	} else if !errors.Is(err, fs.ErrExist) {
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, diag.CantCreate.Errorf("%w", err)
 	}
 	above, err := descend(tree, hidden)
@@ -83,13 +85,13 @@ func sweep(above *os.Root) error {
 		if err != nil {
 			continue // just removed
 		}
-		err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		for try := 0; err == nil && try < 10; try++ { // against one who still writes there
-			if err = above.RemoveAll(e.Name()); err == nil {
-				break
+		if syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			for range 10 { // against one who still writes there; what is left then is for the next time
+				if above.RemoveAll(e.Name()) == nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
 			}
-			time.Sleep(10 * time.Millisecond)
-			err = nil
 		}
 		dir.Close()
 	}
