@@ -20,7 +20,7 @@ func (a *Amount) add(bytes int64) { a.Files++; a.Bytes += bytes }
 type Reason struct {
 	Why string `json:"why"`
 	Amount
-	Paths []string `json:"paths,omitempty"` // not of what is only too young
+	Paths []string `json:"paths,omitempty"` // of what somebody may want to look at
 }
 
 // Result is what was found in the archive of a list, and done to it.
@@ -76,7 +76,7 @@ func (p *plan) result(tree string) *Result {
 			reasons[v.why] = reason
 		}
 		reason.add(v.file.Size)
-		if v.why != whyYoung && v.why != whyForever && v.why != whyPages {
+		if !slices.Contains([]string{whyYoung, whyForever, whyPages, whyRebuilt, whyNumbers}, v.why) {
 			reason.Paths = append(reason.Paths, v.file.Path+after(v.detail))
 		}
 	}

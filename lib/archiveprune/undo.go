@@ -24,7 +24,7 @@ func (r *runner) undo(ctx context.Context) error {
 	}
 	for _, name := range r.o.Lists() {
 		if !r.found[name] {
-			errs = append(errs, diag.Usage.Errorf("nothing of the list %q is in the trash", name).
+			errs = append(errs, diag.Failed.Errorf("nothing of the list %q is in the trash", name).
 				WithHint("what was removed is there for trash-days, see rplan.toml(5)"))
 		}
 	}

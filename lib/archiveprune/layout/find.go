@@ -15,6 +15,9 @@ import (
 // headSize is how much of a file is looked at to see what it is.
 const headSize = 16 << 10
 
+// mark is in a directory of pages that rplan had made again.
+const mark = ".rplan-rebuilt"
+
 // Find looks for archives in a tree, or for the one that the tree itself is. What an archive is
 // of is told by several facts together: names, and what stands in the files. With want other than ""
 // only archives of that layout count, and where a directory looks like two it is taken as that one.
@@ -165,6 +168,9 @@ func (f *finder) all(a *Archive, d *dir, kind func(*dir, entry) (Kind, string)) 
 func (f *finder) one(a *Archive, d *dir, e entry, k Kind, of string) {
 	file := d.listed(e)
 	file.Kind, file.Of = k, of
+	if e.name == mark {
+		file.Kind, file.Of = Index, d.path
+	}
 	f.taken[file.Path] = true
 	a.Files = append(a.Files, file)
 }
