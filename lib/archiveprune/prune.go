@@ -96,11 +96,11 @@ func isSource(f *layout.File) bool { return f.Kind == layout.Mbox || f.Kind == l
 // apply does what the plan says: links first, so that no page is gone before its link is known, then
 // pages, and then messages, under the lock of who else writes to the archive.
 func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, result *Result) error {
-	free, err := r.lockArchive(ctx, t, p.archive)
+	locks, err := r.lockArchive(ctx, t, p.archive)
 	if err != nil {
 		return err
 	}
-	defer free()
+	defer release(locks)
 	what := p.trashPlan()
 	if err := links.Add(t.root, p.links()); err != nil {
 		return err
@@ -116,7 +116,8 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 	r.stayed(moved.Stayed)
 	n := moved.Stayed.Len()
 	if err == nil && n == 0 { // no message goes before its page
-		err = r.rewriteAll(ctx, t, run, p, policy, result)
+		w := &rewriting{runner: r, tree: t, run: run, plan: p, policy: policy, bounds: r.bounds(policy), result: result, archive: locks}
+		err = w.all(ctx)
 	}
 	if failed := run.End(); err == nil {
 		err = failed
@@ -130,28 +131,23 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 }
 
 // lockArchive takes the locks of the programs that add to the archive, where they have one for all of it.
-func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (free func(), err error) {
-	var held []*maillock.Lock
-	free = func() {
-		for _, l := range slices.Backward(held) {
-			l.Release()
-		}
-	}
-	take := func(l *maillock.Lock, failed error) {
-		if err = failed; err == nil {
-			held = append(held, l)
-		}
-	}
+func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (held []*maillock.Lock, err error) {
 	if list := ofMailman(a); list != "" && isDir(r.c.MailmanLocks) { // else Mailman 2 is not here, and cannot be at work
-		take(maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait))
+		l, err := maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, l)
 	}
-	if err == nil && a.Layout == layout.MHonArc {
-		take(maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait))
+	if a.Layout == layout.MHonArc {
+		l, err := maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait)
+		if err != nil {
+			release(held)
+			return nil, err
+		}
+		held = append(held, l)
 	}
-	if err != nil {
-		free()
-	}
-	return free, err
+	return held, nil
 }
 
 // ofMailman is the list of Mailman 2 that an archive is of, or "": it adds to LIST.mbox/LIST.mbox, whatever made the pages.

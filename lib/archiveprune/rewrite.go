@@ -24,16 +24,18 @@ import (
 	"rplan/lib/mbox"
 )
 
-// rewriting is the rewriting of one archive's mboxes.
+// rewriting is what happens to one archive's mboxes.
 type rewriting struct {
 	*runner
-	tree   *tree
-	run    *trash.Run
-	plan   *plan
-	policy *Policy
-	bounds bounds
-	result *Result
-	olds   []old
+	tree    *tree
+	run     *trash.Run
+	plan    *plan
+	policy  *Policy
+	bounds  bounds
+	result  *Result
+	archive []*maillock.Lock // that are held on all of it
+	held    []*maillock.Lock // and on the mbox at hand
+	olds    []old
 }
 
 // old is an mbox that another file took the place of. Who had opened it before may still add to it.
@@ -46,12 +48,11 @@ type old struct {
 // settling is how long who had opened an mbox gets to write to it once the locks are free.
 const settling = time.Second
 
-// rewriteAll cuts messages that are too old out of mboxes, takes addresses out of headers, and
+// all cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
-func (r *runner) rewriteAll(ctx context.Context, t *tree, run *trash.Run, p *plan, policy *Policy, result *Result) error {
-	w := &rewriting{runner: r, tree: t, run: run, plan: p, policy: policy, bounds: r.bounds(policy), result: result}
+func (w *rewriting) all(ctx context.Context) error {
 	changed := false
-	for s := range p.evidence.sources {
+	for s := range w.plan.evidence.sources {
 		did, err := w.source(ctx, s)
 		if err != nil {
 			return err
@@ -77,17 +78,44 @@ func (w *rewriting) source(ctx context.Context, s int) (changed bool, err error)
 	if len(w.plan.expired[s]) == 0 && len(months) == 0 && !w.c.ScrubAddresses {
 		return false, nil
 	}
-	free, err := w.lockMbox(ctx, source.file.Path)
-	if err != nil {
+	if changed, err = w.packMbox(ctx, s); err != nil {
+		return changed, err
+	}
+	cut, err := w.cutMbox(ctx, source.file)
+	return changed || cut, err
+}
+
+// packMbox has closed months compressed, if there are any.
+func (w *rewriting) packMbox(ctx context.Context, s int) (changed bool, err error) {
+	if len(w.plan.closed[s]) == 0 {
+		return false, nil
+	}
+	return w.with(ctx, w.plan.evidence.sources[s].file, func(file *os.File, p *plan) (bool, error) {
+		return w.pack(file, p)
+	})
+}
+
+// cutMbox has what is too old cut out, and addresses taken out.
+func (w *rewriting) cutMbox(ctx context.Context, f *layout.File) (changed bool, err error) {
+	return w.with(ctx, w.listedNow(f), func(file *os.File, p *plan) (bool, error) {
+		return w.cut(file, p)
+	})
+}
+
+// with calls f for an mbox that was locked, and read again: other programs may have added to it since.
+func (w *rewriting) with(ctx context.Context, f *layout.File, do func(*os.File, *plan) (bool, error)) (changed bool, err error) {
+	if w.held, err = w.lockMbox(ctx, f.Path); err != nil {
 		return false, err
 	}
-	defer free()
-	file, e, err := w.again(ctx, source.file)
+	defer func() { release(w.held) }()
+	file, e, err := w.again(ctx, f)
 	if err != nil {
 		return false, err
 	}
 	defer file.Close()
-	return w.locked(ctx, file, e)
+	p := &plan{archive: w.plan.archive, evidence: e, kept: map[string]int{}}
+	p.age(w.bounds)
+	return do(file, p)
 }
 
 // again lists and reads an mbox anew, now that nobody writes to it.
@@ -109,28 +137,6 @@ func (w *rewriting) again(ctx context.Context, f *layout.File) (*os.File, *evide
 		return nil, nil, fmt.Errorf("%q: %w", f.Path, err)
 	}
 	return file, g.evidence, nil
-}
-
-// locked rewrites the mbox that is the one source of e.
-func (w *rewriting) locked(ctx context.Context, file *os.File, e *evidence) (changed bool, err error) {
-	p := &plan{archive: w.plan.archive, evidence: e, kept: map[string]int{}}
-	p.age(w.bounds)
-	if err := w.pack(file, e, p.closed[0]); err != nil {
-		return false, err
-	}
-	if len(p.closed[0]) > 0 {
-		// What was packed is gone from the file: what follows is of the new one.
-		file, e, err = w.again(ctx, w.listedNow(e.sources[0].file))
-		if err != nil {
-			return true, err
-		}
-		defer file.Close()
-		p = &plan{archive: w.plan.archive, evidence: e, kept: map[string]int{}}
-		p.age(w.bounds)
-		changed = true
-	}
-	did, err := w.cut(file, e, p.expired[0])
-	return changed || did, err
 }
 
 // listedNow is a file as it is at its path now.
@@ -163,15 +169,15 @@ func (s *source) size() int64 {
 
 // pack moves closed months out of an mbox, each into its own file beside it. First they are there, and then
 // they are taken out: who is killed in between finds them there already.
-func (w *rewriting) pack(file *os.File, e *evidence, months map[string][]int) error {
+func (w *rewriting) pack(file *os.File, p *plan) (changed bool, err error) {
+	months, s := p.closed[0], &p.evidence.sources[0]
 	if len(months) == 0 {
-		return nil
+		return false, nil
 	}
-	s := &e.sources[0]
 	format := mbox.Format(w.c.Compress)
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	files, all := map[string][]mbox.Range{}, []int{}
 	for month, numbers := range months {
@@ -181,28 +187,31 @@ func (w *rewriting) pack(file *os.File, e *evidence, months map[string][]int) er
 	slices.Sort(all)
 	dir, err := w.tree.root.OpenRoot(path.Dir(s.file.Path))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer dir.Close()
 	done, err := mbox.PackAll(dir, files, info.Mode().Perm(), format, file)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, d := range done {
 		w.result.Freed += d.Bytes - (d.After - d.Before)
 	}
 	out, err := atomicfile.CreateIn(dir, path.Base(s.file.Path), info.Mode().Perm())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer out.Abort()
 	if err := mbox.Cut(out, file, s.size(), s.ranges(all)); err != nil {
-		return err
+		return false, err
+	}
+	if err := w.check(); err != nil {
+		return false, err
 	}
 	if err := out.Commit(); err != nil {
-		return err
+		return false, err
 	}
-	return w.replaced(file, s.file.Path, s.file.Size)
+	return true, w.replaced(file, s.file.Path, s.file.Size)
 }
 
 // replaced remembers that an mbox has another inode now.
@@ -233,11 +242,11 @@ func (w *rewriting) late(ctx context.Context) error {
 }
 
 func (w *rewriting) lateFor(ctx context.Context, o old) error {
-	free, err := w.lockMbox(ctx, o.path)
+	locks, err := w.lockMbox(ctx, o.path)
 	if err != nil {
 		return err
 	}
-	defer free()
+	defer release(locks)
 	live, err := w.tree.root.OpenFile(o.path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -256,8 +265,8 @@ func (w *rewriting) lateFor(ctx context.Context, o old) error {
 func fresh(p string) string { return path.Join(path.Dir(p), ".rplan-new-"+path.Base(p)) }
 
 // cut takes messages out of an mbox, and addresses out of its headers if that is asked for. The old file goes to the trash.
-func (w *rewriting) cut(file *os.File, e *evidence, expired []int) (changed bool, err error) {
-	s := &e.sources[0]
+func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
+	expired, s := p.expired[0], &p.evidence.sources[0]
 	if len(expired) == 0 && !w.c.ScrubAddresses {
 		return false, nil
 	}
@@ -281,6 +290,9 @@ func (w *rewriting) cut(file *os.File, e *evidence, expired []int) (changed bool
 	defer w.tree.root.Remove(by)
 	defer out.Close()
 	if err := w.write(out, src, s, expired); err != nil {
+		return false, err
+	}
+	if err := w.check(); err != nil {
 		return false, err
 	}
 	if err := w.run.Replace(*s.file, by); err != nil {
@@ -365,7 +377,7 @@ func unpacked(t *tree, file *os.File, s *source) (*os.File, error) {
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
-func (w *rewriting) lockMbox(ctx context.Context, p string) (free func(), err error) {
+func (w *rewriting) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
 	full := filepath.Join(w.tree.path, p)
 	dot, err := maillock.Dotlock(ctx, full, lockWait)
 	if err != nil {
@@ -376,7 +388,23 @@ func (w *rewriting) lockMbox(ctx context.Context, p string) (free func(), err er
 		dot.Release()
 		return nil, err
 	}
-	return func() { record.Release(); dot.Release() }, nil
+	return []*maillock.Lock{dot, record}, nil
+}
+
+// check makes sure that all locks are still held, those of the archive included: who was stopped for long may have lost them.
+func (w *rewriting) check() error {
+	for _, l := range slices.Concat(w.archive, w.held) {
+		if err := l.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func release(locks []*maillock.Lock) {
+	for _, l := range slices.Backward(locks) {
+		l.Release()
+	}
 }
 
 // follow reads the messages of the archive once more, and has old links lead to where they are now.

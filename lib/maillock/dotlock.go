@@ -85,8 +85,7 @@ func deadDotlock(f *os.File, info fs.FileInfo) error {
 // Fcntl takes a write lock on the whole mbox by fcntl(2), as Postfix, Dovecot, mutt and Python's mailbox
 // module do. It is an open file description lock, which conflicts with theirs, is not lost when another
 // descriptor of the file is closed, and is released by the kernel when this process ends. The lock is on the file
-// that is at the path when it is taken. Once that is replaced, who waited for it gets it on the old file: see
-// Late of lib/mbox.
+// that is at the path when it is taken: once that is replaced, who waited for it gets it on the old file.
 func Fcntl(ctx context.Context, mbox string, wait time.Duration) (*Lock, error) {
 	l := &Lock{path: mbox, mbox: true, free: func() {}}
 	err := acquire(ctx, mbox, wait, func() error {

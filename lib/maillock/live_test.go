@@ -12,17 +12,19 @@ import (
 	"testing"
 	"time"
 
-	"rplan/lib/atomicfile"
+	"golang.org/x/sys/unix"
+
 	"rplan/lib/mbox"
 )
 
 // live is an mbox to which another process appends while messages are cut out of it.
 type live struct {
-	t    *testing.T
-	path string
-	take func() []*Lock // the locks as the writer has them
-	cut  []byte         // all that was cut
-	olds []old
+	t     *testing.T
+	path  string
+	take  func() []*Lock // the locks as the writer has them
+	owner int            // of the mbox
+	cut   []byte         // all that was cut
+	olds  []old
 }
 
 // old is a file whose place another took.
@@ -71,12 +73,13 @@ func (l *live) prune(round int) {
 			l.cut = append(l.cut, text[r.Start:r.End]...)
 		}
 	}
-	out, err := atomicfile.Create(l.path, 0o640)
+	fresh := l.path + ".new"
+	out, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	defer out.Abort()
-	if err := mbox.Cut(out, src, int64(len(text)), cut); err != nil {
+	defer out.Close()
+	if err := errors.Join(out.Chown(l.owner, -1), mbox.Cut(out, src, int64(len(text)), cut)); err != nil {
 		l.t.Fatal(err)
 	}
 	for _, lock := range locks {
@@ -85,10 +88,18 @@ func (l *live) prune(round int) {
 		}
 	}
 	kept := fmt.Sprintf("%s.old%d", l.path, round)
-	if err := errors.Join(os.Link(l.path, kept), out.Commit()); err != nil {
+	if err := exchange(fresh, l.path, kept); err != nil {
 		l.t.Fatal(err)
 	}
 	l.olds = append(l.olds, old{kept, int64(len(text))})
+}
+
+// exchange puts a new file in the place of the one at path, which is kept. Postfix opens the file before it locks it,
+// bounces the message if the file has two names then, and takes the file for another one, so that it tries again
+// later, if it has none or two when it is locked: so the old one gets its second name when it is not the mbox any more.
+func exchange(fresh, path, kept string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+	return errors.Join(err, os.Rename(fresh, kept), os.Link(kept, kept+".again"))
 }
 
 // late brings over what came to the old files.
@@ -167,7 +178,7 @@ const liveMessages = 500
 
 func TestPythonAppendsDuringPrunes(t *testing.T) {
 	dir := scene(t)
-	l := live{t: t, path: filepath.Join(dir, "mbox")}
+	l := live{t: t, path: filepath.Join(dir, "mbox"), owner: os.Geteuid()}
 	l.take = func() []*Lock { return []*Lock{must(t, "dotlock", dir, long), must(t, "fcntl", dir, long)} }
 	if l.run(python(t, "mbox.py", "append", l.path, fmt.Sprint(liveMessages)), liveMessages) == 0 {
 		t.Error("nothing came late, so that was not tried")
@@ -176,7 +187,7 @@ func TestPythonAppendsDuringPrunes(t *testing.T) {
 
 func TestMailmanAppendsDuringPrunes(t *testing.T) {
 	dir := scene(t)
-	l := live{t: t, path: filepath.Join(dir, "mbox")}
+	l := live{t: t, path: filepath.Join(dir, "mbox"), owner: os.Geteuid()}
 	l.take = func() []*Lock { return []*Lock{must(t, "mailman", dir, long)} }
 	if found := l.run(python(t, "mailman.py", "append", filepath.Join(dir, "dev.lock"), l.path, fmt.Sprint(liveMessages)), liveMessages); found > 0 {
 		t.Errorf("Mailman, which opens the mbox under its lock, wrote %d times to an old one", found)

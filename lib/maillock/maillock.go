@@ -6,6 +6,12 @@
 // such rules as well: a process that was stopped for long may have lost its lock. Ask Check
 // before the step that must not be done without it.
 //
+// Who replaces an mbox under its locks has to think of those who opened it and wait. Postfix 3.7 sends a message
+// back for good if the file has a second name when it opens it, and, without a dotlock, adds it to the old file
+// if that has just one name when it gets its lock; with none or two it tries again later. So: exchange the files
+// (renameat2(2), RENAME_EXCHANGE), and then give the old one, if it is kept, a second name. Python's mailbox
+// module looks at nothing: see Late of lib/mbox.
+//
 // Errors are of kind diag.TryAgain if a lock stayed busy, and then name its holder, diag.CantCreate
 // if there can be no such lock, and ctx's if that ended first.
 package maillock

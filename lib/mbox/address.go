@@ -91,7 +91,7 @@ func v6At(b []byte, i int) int {
 		if err != nil || !a.Is6() || a.IsUnspecified() || n < end && isHex(b[n]) {
 			continue
 		}
-		if !bracketed && bytes.IndexAny(b[i:n], "0123456789") < 0 {
+		if !bracketed && !bytes.ContainsAny(b[i:n], "0123456789") {
 			return 0
 		}
 		if n+1 < len(b) && b[n] == '%' && inName(b[n+1]) {

@@ -10,8 +10,8 @@ import (
 
 // Late adds to live, the mbox, what is past from in old, the file whose place it took: mail of a writer
 // that had opened the old file, and got its lock when that was not the mbox any more. Python's mailbox module
-// does so, and Postfix if it is told to take no dotlocks. Both files have to be locked as the writers lock them, and
-// live be open for reading and writing.
+// does so, and Postfix if it takes no dotlocks and the old file has one name (see lib/maillock). Both files have to
+// be locked as the writers lock them, and live be open for reading and writing.
 //
 // It returns the size of old of which nothing is missing now: the next from, as such a writer may come later
 // still. After an error, live is as it was. Killed in the middle, it leaves a message that is not whole, and
