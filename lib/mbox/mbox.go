@@ -2,10 +2,13 @@
 // ranges: what it keeps, it keeps byte for byte, damage included.
 //
 // A message begins at a From_ line: "From ", an address and a date as of
-// asctime(3), at the start of the file or after an empty line. Any other line
-// that begins with "From " belongs to the message before it; where such a line
-// might have been meant to begin a message all the same, that message is in
-// Doubt, and nobody may remove it.
+// asctime(3), at the start of the file or after an empty line. It also begins
+// at one that comes after another line, if a header follows: Mailman 2 leaves
+// out the empty line where a message has no final newline. Any other line
+// that begins with "From " belongs to the message before it. Where a From_
+// line lacks its empty line or its header, or another line might have been
+// meant to begin a message all the same, the messages that it touches are in
+// Doubt, and nobody may remove them.
 package mbox
 
 import "time"

@@ -51,10 +51,10 @@ func NewScanner(r io.Reader, now time.Time) *Scanner {
 // error of kind diag.BadData, before any message. After an error, of the reader for one,
 // there is no more: the message that it came in is not given, since nobody knows its end.
 //
-// A message begins at a From_ line after an empty line; fromLine lists the forms. It also
-// does at one that comes after a line with text and before a header: so Mailman 2 writes
-// after a message without a final newline. Then both messages are in Doubt. Content-Length
-// is not trusted: it is wrong wherever a program has changed a message since.
+// What begins a message, the package comment says; fromLine lists the forms of a From_
+// line. A mail that quotes another with its From_ line and header, unescaped and after an
+// empty line, is two messages, here as for all other readers. Content-Length is not
+// trusted: it is wrong wherever a program has changed a message since.
 func (s *Scanner) Next() (Message, error) {
 	if s.err != nil {
 		return Message{}, s.err

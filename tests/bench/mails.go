@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -64,8 +65,8 @@ func (m mailer) mail(at time.Time, n int) string {
 	default:
 		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\n%s\n--b\nContent-Type: image/jpeg\nContent-Transfer-Encoding: base64\n\n", m.text(1000))
 		data := make([]byte, 8000+m.IntN(80_000))
-		for i := range data {
-			data[i] = byte(m.Uint32())
+		for i := 0; i+8 <= len(data); i += 8 {
+			binary.LittleEndian.PutUint64(data[i:], m.Uint64())
 		}
 		for code := base64.StdEncoding.EncodeToString(data); len(code) > 0; {
 			line := code[:min(76, len(code))]
@@ -98,11 +99,14 @@ var vocabulary = strings.Fields("the of and to in a is that for it as was with b
 	"server mailing list node domain archive message Friday please directory release version patch Linux disk meeting collective tomorrow")
 
 func (m mailer) words(n int) string {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = vocabulary[m.IntN(len(vocabulary))]
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(vocabulary[m.IntN(len(vocabulary))])
 	}
-	return strings.Join(all, " ")
+	return b.String()
 }
 
 func (m mailer) code(n int) string {
