@@ -32,10 +32,24 @@ func (r *runner) rebuild(ctx context.Context) error {
 		made += n
 		return err
 	})
+	if r.o.JSON {
+		if failed := r.env.PrintJSON(r.rebuilt); err == nil {
+			err = failed
+		}
+	}
 	if err == nil && made == 0 {
 		return diag.Refused.Errorf("list %q has no message of %s", r.o.Args[0], r.o.Month())
 	}
 	return err
+}
+
+// Rebuilt is a month whose pages were made again.
+type Rebuilt struct {
+	Tree  string `json:"tree"`
+	List  string `json:"list"`
+	Month string `json:"month"` // YYYY-MM, or "undated"
+	Dir   string `json:"dir"`
+	rebuild.Result
 }
 
 // months makes the pages of the months that are asked for, as far as they have messages.
@@ -59,6 +73,10 @@ func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evid
 			return made, err
 		}
 		made++
+		r.rebuilt = append(r.rebuilt, Rebuilt{t.path, a.List, month, path.Join(a.Dir, month), done})
+		if r.o.JSON {
+			continue
+		}
 		fmt.Fprintf(r.env.Stdout, "%s: %s of %s, %s\n", path.Join(t.path, a.Dir, month),
 			count(done.Pages, "page", "pages"), count(done.Messages, "message", "messages"), size(done.Bytes))
 	}

@@ -28,6 +28,8 @@ type runner struct {
 	standing *Standing
 	now      time.Time
 	results  []*Result
+	undone   []Undone
+	rebuilt  []Rebuilt
 	policies []*Policy
 	found    map[string]bool // of the lists that were asked for
 	done     int             // lists for which all was done

@@ -28,7 +28,19 @@ func (r *runner) undo(ctx context.Context) error {
 				WithHint("what was removed is there for trash-days, see rplan.toml(5)"))
 		}
 	}
+	if r.o.JSON {
+		errs = append(errs, r.env.PrintJSON(r.undone))
+	}
 	return r.together(errs)
+}
+
+// Undone is a run of which what was in the trash is back.
+type Undone struct {
+	Tree   string   `json:"tree"`
+	List   string   `json:"list"`
+	Run    string   `json:"run"`
+	Back   Amount   `json:"back"`
+	Stayed []string `json:"stayed,omitempty"` // what is still in the trash, and why
 }
 
 func (r *runner) undoTree(ctx context.Context, path string) error {
@@ -54,7 +66,14 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
 	stayed := 0
 	for _, u := range undone {
-		fmt.Fprintf(r.env.Stdout, "%s: %s back, %s\n", u.Run, count(int(u.Files), "file is", "files are"), size(u.Bytes))
+		one := Undone{Tree: path, List: u.List, Run: u.Run, Back: Amount{int(u.Files), u.Bytes}}
+		for _, l := range u.Stayed.Named {
+			one.Stayed = append(one.Stayed, l.Path+": "+l.Why)
+		}
+		r.undone = append(r.undone, one)
+		if !r.o.JSON {
+			fmt.Fprintf(r.env.Stdout, "%s: %s back, %s\n", u.Run, count(int(u.Files), "file is", "files are"), size(u.Bytes))
+		}
 		r.stayed(u.Stayed)
 		stayed += u.Stayed.Len()
 	}
