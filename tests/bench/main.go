@@ -1,6 +1,7 @@
-// Bench measures rp-genmaps and rp-failover as whole processes against named
-// programs, in one run, and prints ratios: make bench. It needs Debian's slapd,
-// ldap-utils, postfix and postfix-cdb, and for rp-failover root and what a lab needs.
+// Bench measures rp-genmaps and rp-failover as whole processes, and the trash of
+// rp-archive-prune, against named programs, in one run, and prints ratios: make
+// bench. It needs Debian's slapd, ldap-utils, postfix and postfix-cdb, and for
+// rp-failover root and what a lab needs.
 package main
 
 import (
@@ -25,16 +26,17 @@ func main() {
 	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
 	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
 	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
+	pages := flag.Int("pages", 40000, "`number` of pages of an archive to delete; 0 leaves that out")
 	disk := flag.String("disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
 	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
+	if err := bench(*sizes, *runs, *formats, *messages, *still, *pages, *disk); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs int, formats string, messages, still int, disk string) error {
+func bench(sizes string, runs int, formats string, messages, still, pages int, disk string) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
@@ -61,7 +63,12 @@ func bench(sizes string, runs int, formats string, messages, still int, disk str
 		}
 	}
 	if still > 0 {
-		return idle(ctx, dir, disk, runs, still)
+		if err := idle(ctx, dir, disk, runs, still); err != nil {
+			return err
+		}
+	}
+	if pages > 0 {
+		return trashing(ctx, disk, runs, pages)
 	}
 	return nil
 }
