@@ -239,7 +239,10 @@ func killAll(t *testing.T, do, what string) {
 
 // A killed run's files can be deleted for good as well, and nothing else is.
 func TestKilledAndEmptied(t *testing.T) {
-	for _, step := range killScene(t, "run").steps("run") {
+	for i, step := range killScene(t, "run").steps("run") {
+		if i%3 > 0 {
+			continue // the others are in the test above
+		}
 		s := killScene(t, "run")
 		s.trace("run", "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", step.call, step.n))
 		tree, _ := s.recover(step.line)

@@ -206,6 +206,7 @@ func (m *mover) dirUnit(ctx context.Context, p string) error {
 	default:
 		return m.stays(p, err)
 	}
+	called(m.renamed)
 	found := scanned{}
 	if same(dir, to, name) {
 		found.scan(dir, p, m.plan.Files)

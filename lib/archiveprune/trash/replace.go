@@ -55,9 +55,7 @@ func (r *Run) Replace(old layout.File, by string) error {
 		return r.cannotReplace(old.Path, err)
 	}
 	r.moved.add(old.Size)
-	if r.replaced != nil {
-		r.replaced()
-	}
+	called(r.replaced)
 	if err := r.overtaken(kept, fresh, old); err != nil {
 		return err
 	}

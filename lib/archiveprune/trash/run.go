@@ -45,7 +45,9 @@ type Run struct {
 	journal *os.File
 	moved   count
 
-	replaced func() // for tests: called when a file has been replaced
+	// For tests: called when a directory has been renamed, when a successor of one is
+	// made, when a file has been replaced.
+	renamed, linked, replaced func()
 }
 
 type count struct{ files, bytes int64 }
@@ -239,6 +241,12 @@ func (r *Run) End() error {
 		return r.t.cannotWrite(r.id, err)
 	}
 	return note(r.journal, record{verb: "ended", files: r.moved.files, bytes: r.moved.bytes})
+}
+
+func called(f func()) {
+	if f != nil {
+		f()
+	}
 }
 
 func (r *Run) close() {

@@ -45,6 +45,7 @@ func (m *mover) sift(ctx context.Context, s Sift) error {
 		return err
 	}
 	linked, err := m.successor(dir, s.Keep)
+	called(m.linked)
 	if err == nil {
 		err = m.exchange(dir, from, name)
 	}

@@ -270,3 +270,66 @@ func TestUndoKeepsOutOfOurs(t *testing.T) {
 	}
 	s.is(s.before)
 }
+
+// What happens in a directory between the making of its successor and the exchange is not lost, nor undone by it.
+func TestSiftedAtThatMoment(t *testing.T) {
+	s := newScene(t)
+	tree := s.locked()
+	p := plan(t, s.dir)
+	p.Dirs = nil
+	p.Files = listing(t, s.dir, func(p string) bool { return strings.HasPrefix(p, "dev/html/msg") })
+	r, err := tree.Begin(t.Context(), began, p)
+	s.ok(err)
+	r.linked = func() {
+		s.put("dev/html/x", "newer")
+		s.ok(os.Rename(s.at("dev/html/x"), s.at("dev/html/stays0.html")))
+		s.append("dev/html/stays1.html", ", and more")
+		s.put("dev/html/new.html", "new")
+		s.put("dev/html/msg00001.html", "changed")
+		s.ok(os.Remove(s.at("dev/html/msg00002.html")))
+	}
+	moved, err := r.Move(t.Context(), nil)
+	s.ok(err)
+	s.ok(r.End())
+	tree.Close()
+	stayed(t, moved.Stayed, map[string]string{"dev/html/msg00001.html": "was changed since"})
+	if moved.Files != few+10-2 {
+		t.Errorf("moved %+v", moved)
+	}
+	for p, want := range map[string]string{"stays0.html": "newer", "stays1.html": "stays 1, and more", "stays2.html": "stays 2", "new.html": "new", "msg00001.html": "changed"} {
+		if got := s.read("dev/html/" + p); got != want {
+			t.Errorf("%s is %q, want %q", p, got, want)
+		}
+	}
+	s.undo()
+	if names, err := os.ReadDir(s.at("dev/html")); err != nil || len(names) != few+10-1+5+1+1 {
+		t.Errorf("there are %d files, %v", len(names), err)
+	}
+}
+
+// A directory that is put in the place of one that was moved keeps what is new in both.
+func TestUnlistedFileInADirectoryMadeAgain(t *testing.T) {
+	s := newScene(t)
+	s.put("dev/2019-May/unlisted.html", "unlisted")
+	tree := s.locked()
+	p := plan(t, s.dir)
+	p.Files = listing(t, s.dir, func(p string) bool { return goes(p) && !strings.HasSuffix(p, "/unlisted.html") })
+	r, err := tree.Begin(t.Context(), began, p)
+	s.ok(err)
+	r.renamed = func() { s.put("dev/2019-May/000003.html", "made again") }
+	moved, err := r.Move(t.Context(), nil)
+	s.ok(err)
+	s.ok(r.End())
+	if s.read("dev/2019-May/unlisted.html") != "unlisted" || s.read("dev/2019-May/000003.html") != "made again" || s.there("dev/2019-May/000004.html") {
+		t.Errorf("moved %+v", moved)
+	}
+	if int(moved.Files) != len(p.Files) {
+		t.Errorf("moved %+v", moved)
+	}
+	emptied, err := tree.Empty(t.Context(), began.Add(1), nil)
+	if err != nil || emptied[0].Files != moved.Files || emptied[0].Stayed.Len() > 0 {
+		t.Errorf("emptied %+v, %v", emptied, err)
+	}
+	tree.Close()
+	s.emptyTrash()
+}

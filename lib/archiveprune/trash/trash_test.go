@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -324,4 +325,36 @@ func TestStrangeThingsInTheTrash(t *testing.T) {
 			t.Errorf("%s is gone", p)
 		}
 	}
+}
+
+// A million files need no more memory than one.
+func TestEmptyInLittleMemory(t *testing.T) {
+	const files, most = 1_000_000, 8 << 20
+	s := newScene(t)
+	s.run()
+	var journal strings.Builder
+	journal.Write(record{verb: magic, at: began, path: list}.append(nil))
+	for i := range files {
+		fmt.Fprintf(&journal, "file 1 2 3 \"dev/2019-May/%09d.html\"\n", i)
+	}
+	journal.WriteString("ended 0 0\n")
+	s.put(".rplan/trash/big/journal", journal.String())
+	s.ok(os.MkdirAll(s.at(".rplan/trash/big/files/dev/2019-May"), 0o700))
+	journal.Reset()
+	tree := s.locked()
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n, peak := 0, uint64(0)
+	_, err := tree.Empty(t.Context(), began.Add(1), func(_, _ int64) {
+		if n++; n%100 == 0 {
+			runtime.ReadMemStats(&now)
+			peak = max(peak, now.HeapAlloc)
+		}
+	})
+	s.ok(err)
+	if n < files/every || peak > before.HeapAlloc+most {
+		t.Errorf("told %d times; the heap had %d bytes, and up to %d", n, before.HeapAlloc, peak)
+	}
+	s.emptyTrash()
 }
