@@ -106,7 +106,7 @@ func FuzzJournal(f *testing.F) {
 		tree, err := Open(s.at("outside/tree"))
 		s.ok(err)
 		_, _ = tree.Lock(t.Context())
-		_, _ = tree.Undo(t.Context(), any)
+		_, _ = tree.Undo(t.Context(), each)
 		_, _ = tree.Empty(t.Context(), began.Add(1), nil)
 		tree.Close()
 		if s.read("outside/file") != "outside" || s.read("outside/tree/dev/stays.html") != "stays" || s.read("outside/tree/dev/index.html") != "index" {

@@ -96,7 +96,7 @@ func TestEmptyInterrupted(t *testing.T) {
 			}
 			s.is(after)
 		} else {
-			all, err := tree.Undo(t.Context(), any)
+			all, err := tree.Undo(t.Context(), each)
 			s.ok(err)
 			stayed(t, all[0].Stayed, map[string]string{".": "may be deleted for good"})
 			if got := s.read(mbox); got != oldMbox {
