@@ -50,7 +50,7 @@ func victim(dir, do string) error {
 	switch do {
 	case "lock":
 	case "undo":
-		_, err = tree.Undo(ctx, any)
+		_, err = tree.Undo(ctx, each)
 	case "empty":
 		_, err = tree.Empty(ctx, began.Add(1), anyRun, nil)
 	default:
@@ -203,7 +203,7 @@ func killAll(t *testing.T, do, what string) {
 		seen[said]++
 		switch do {
 		case "run", "lock", "undo":
-			all, err := tree.Undo(t.Context(), any)
+			all, err := tree.Undo(t.Context(), each)
 			if err != nil || len(all) > 1 || len(all) == 1 && all[0].Stayed.Len() > 0 {
 				t.Errorf("after %s: undone %+v, %v", step.line, all, err)
 			}

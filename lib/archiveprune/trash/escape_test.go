@@ -82,7 +82,7 @@ func TestRaceWithSymlink(t *testing.T) {
 				stop := flip(t, s.at(dir), link)
 				_, err = prune(t.Context(), tree, p, layout.File{})
 				if err == nil && tries%3 == 0 {
-					_, err = tree.Undo(t.Context(), any)
+					_, err = tree.Undo(t.Context(), each)
 				}
 				flips += stop()
 				if err != nil && diag.KindOf(err) != diag.CantCreate {
@@ -111,7 +111,7 @@ func (s *scene) restore(tree *Tree) {
 		s.Fatal(err)
 	}
 	for range 2 {
-		all, err := tree.Undo(s.Context(), any)
+		all, err := tree.Undo(s.Context(), each)
 		s.ok(err)
 		for _, u := range all {
 			if u.Stayed.Len() > 0 {
@@ -208,7 +208,7 @@ func TestMountInTheTrash(t *testing.T) {
 	emptied, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 	s.ok(err)
 	stayed(t, emptied[0].Stayed, map[string]string{"dev/2019-May": "is on another file system"})
-	undone, err := tree.Undo(t.Context(), any)
+	undone, err := tree.Undo(t.Context(), each)
 	s.ok(err)
 	stayed(t, undone[0].Stayed, map[string]string{"dev/2019-May": "is a mount point"})
 	outside.is(want)
@@ -275,7 +275,7 @@ func TestDiskFull(t *testing.T) {
 		_, err = tree.Lock(t.Context())
 		var undone []Undone
 		if err == nil {
-			undone, err = tree.Undo(t.Context(), any)
+			undone, err = tree.Undo(t.Context(), each)
 		}
 		if err != nil {
 			if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), s.dir) || diag.HintOf(err) == "" {
@@ -290,7 +290,7 @@ func TestDiskFull(t *testing.T) {
 			tree = s.open()
 			_, err = tree.Lock(t.Context())
 			s.ok(err)
-			_, err = tree.Undo(t.Context(), any)
+			_, err = tree.Undo(t.Context(), each)
 			s.ok(err)
 		} else {
 			seen[fmt.Sprintf("%d runs undone", len(undone))]++

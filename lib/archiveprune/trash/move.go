@@ -221,22 +221,25 @@ func (m *mover) dirUnit(ctx context.Context, p string) error {
 		}
 		return nil
 	}
+	return m.haveBack(to, from, name, p, found)
+}
+
+// haveBack renames a directory back in which there are strangers, or at least brings those back.
+func (m *mover) haveBack(to, from *os.File, name, p string, found scanned) error {
 	m.out.Stayed.add(p, "something is in it that was not listed as it is")
 	for _, s := range found.strangers {
 		m.out.Stayed.add(s.Path, s.Why)
 	}
 	switch err := moveTo(to, name, from, name); err {
 	case nil:
-		return nil
-	case unix.EEXIST:
-		back := found.bringBack(m.t, m.dir)
-		m.out.Stayed.join(back)
+	case unix.EEXIST: // somebody made it again
+		m.out.Stayed.join(found.bringBack(m.t, m.dir))
 		m.moved.files += found.files
 		m.moved.bytes += found.bytes
-		return nil
 	default:
 		return diag.Failed.Errorf("cannot move %q back from %q: %w", m.t.name(p), to.Name(), err).WithHint("run the command again")
 	}
+	return nil
 }
 
 // vanished names the listed files that were not in a directory any more.

@@ -50,7 +50,7 @@ func TestUndoOfReplacedAndChanged(t *testing.T) {
 		s.run()
 		s.put(mbox, now)
 		s.with(func(tree *Tree) {
-			all, err := tree.Undo(t.Context(), any)
+			all, err := tree.Undo(t.Context(), each)
 			s.ok(err)
 			stayed(t, all[0].Stayed, map[string]string{mbox: "was changed since, and not only added to"})
 			if runs, _, err := tree.Runs(0); err != nil || len(runs) != 1 || runs[0].Files != 1 || runs[0].Bytes != int64(len(oldMbox)) {

@@ -253,13 +253,14 @@ func (s *scene) run() {
 	})
 }
 
-func any(Info) bool { return true }
+// each is every run, for Undo.
+func each(Info) bool { return true }
 
 // undo wants all of a scene back.
 func (s *scene) undo() {
 	s.Helper()
 	s.with(func(t *Tree) {
-		all, err := t.Undo(s.Context(), any)
+		all, err := t.Undo(s.Context(), each)
 		s.ok(err)
 		for _, u := range all {
 			if u.Stayed.Len() > 0 {

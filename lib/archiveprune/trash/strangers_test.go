@@ -128,13 +128,13 @@ func TestSiftOneByOne(t *testing.T) {
 	if listed(t, s.dir, "dev/html").Inode != inode {
 		t.Error("it is another directory")
 	}
-	s.is(s.pruned2())
+	s.is(s.prunedButMbox())
 	s.undo()
 	s.is(s.before)
 }
 
-// pruned2 is pruned with the mbox as it was.
-func (s *scene) pruned2() map[string]string {
+// prunedButMbox is pruned with the mbox as it was.
+func (s *scene) prunedButMbox() map[string]string {
 	want := s.pruned()
 	want[mbox] = s.before[mbox]
 	return want
@@ -176,7 +176,7 @@ func TestUndoOverNothing(t *testing.T) {
 	}
 	for range 2 {
 		s.with(func(tree *Tree) {
-			all, err := tree.Undo(t.Context(), any)
+			all, err := tree.Undo(t.Context(), each)
 			s.ok(err)
 			stayed(t, all[0].Stayed, blocked)
 			runs, _, err := tree.Runs(0)
@@ -261,7 +261,7 @@ func TestUndoKeepsOutOfOurs(t *testing.T) {
 	s.run()
 	s.put(".rplan/trash/20261126T182533Z-"+list+"/files/.rplan/links.txt", "forged")
 	s.with(func(tree *Tree) {
-		all, err := tree.Undo(t.Context(), any)
+		all, err := tree.Undo(t.Context(), each)
 		s.ok(err)
 		stayed(t, all[0].Stayed, map[string]string{".rplan": "is no archive's"})
 	})
@@ -326,7 +326,7 @@ func TestUnlistedFileInADirectoryMadeAgain(t *testing.T) {
 	if int(moved.Files) != len(p.Files) {
 		t.Errorf("moved %+v", moved)
 	}
-	emptied, err := tree.Empty(t.Context(), began.Add(1), nil)
+	emptied, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
 	if err != nil || emptied[0].Files != moved.Files || emptied[0].Stayed.Len() > 0 {
 		t.Errorf("emptied %+v, %v", emptied, err)
 	}

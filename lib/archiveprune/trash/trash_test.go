@@ -96,7 +96,7 @@ func TestEmptyInterrupted(t *testing.T) {
 			}
 			s.is(after)
 		} else {
-			all, err := tree.Undo(t.Context(), any)
+			all, err := tree.Undo(t.Context(), each)
 			s.ok(err)
 			stayed(t, all[0].Stayed, map[string]string{".": "may be deleted for good"})
 			if got := s.read(mbox); got != oldMbox {
@@ -346,7 +346,7 @@ func TestEmptyInLittleMemory(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	n, peak := 0, uint64(0)
-	_, err := tree.Empty(t.Context(), began.Add(1), func(_, _ int64) {
+	_, err := tree.Empty(t.Context(), began.Add(1), anyRun, func(_, _ int64) {
 		if n++; n%100 == 0 {
 			runtime.ReadMemStats(&now)
 			peak = max(peak, now.HeapAlloc)
