@@ -12,9 +12,9 @@ import (
 
 // samples are a record of each kind, with the path that may be a trap.
 func samples(p string) []record {
-	id := identity{12, -34, 56}
+	id := identity{12, -34, 56, false}
 	return []record{
-		{verb: magic, at: began, path: p}, {verb: "dir", path: p}, {verb: "sift", path: p}, {verb: "file", identity: id, path: p},
+		{verb: magic, at: began, path: p}, {verb: "dir", path: p}, {verb: "sift", path: p}, {verb: "file", identity: id, path: p}, {verb: "link", identity: identity{id.size, id.mtime, id.inode, true}, path: p},
 		{verb: "begun", files: 1, bytes: 2}, {verb: "exchange", path: p}, {verb: "replace", identity: id, new: content{78, sha256.Sum256(nil), 9}, path: p},
 		{verb: "grown", identity: id, path: p}, {verb: "ended", files: 1, bytes: 2}, {verb: "undo"}, {verb: "restored", identity: identity{inode: 7}, path: p}, {verb: "empty"},
 	}
