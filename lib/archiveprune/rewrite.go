@@ -257,7 +257,7 @@ func (w *rewriting) lateFor(ctx context.Context, o old) error {
 		return err
 	}
 	defer lock.Release()
-	_, err = mbox.Late(live, lock.File(), o.from)
+	_, err = w.run.Late(o.path, live, lock.File(), o.from)
 	return err
 }
 
@@ -295,7 +295,7 @@ func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
 	if err := w.check(); err != nil {
 		return false, err
 	}
-	if err := w.run.Replace(*s.file, by); err != nil {
+	if err := w.run.Replace(*s.file, by, w.check); err != nil {
 		return false, err
 	}
 	if info, err := out.Stat(); err == nil {

@@ -2,6 +2,7 @@ package trash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"rplan/lib/archiveprune/layout"
 	"rplan/lib/diag"
 	"rplan/tests/need"
 )
@@ -47,16 +49,49 @@ func victim(dir, do string) error {
 	if _, err := tree.Lock(ctx); err != nil {
 		return err
 	}
+	var t testing.T
 	switch do {
 	case "lock":
+	case "mbox":
+		err = replaceAndLate(ctx, tree, listed(&t, dir, mbox), arrived)
 	case "undo":
 		_, err = tree.Undo(ctx, each)
 	case "empty":
 		_, err = tree.Empty(ctx, began.Add(1), anyRun, nil)
 	default:
-		var t testing.T
 		_, err = prune(ctx, tree, plan(&t, dir), listed(&t, dir, mbox))
 	}
+	return err
+}
+
+// replaceAndLate replaces the mbox. Somebody who had opened it before adds something to it when that is done.
+func replaceAndLate(ctx context.Context, tree *Tree, old layout.File, more string) error {
+	r, err := tree.Begin(ctx, began, Plan{List: list})
+	if err != nil {
+		return err
+	}
+	err = r.replaceAndLate(old, more)
+	return errors.Join(err, r.End())
+}
+
+func (r *Run) replaceAndLate(old layout.File, more string) error {
+	f, err := os.OpenFile(r.t.name(mbox), os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := r.Replace(old, byMbox, nil); err != nil {
+		return err
+	}
+	if _, err := f.WriteString(more); err != nil {
+		return err
+	}
+	live, err := os.OpenFile(r.t.name(mbox), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	_, err = r.Late(mbox, live, f, old.Size)
 	return err
 }
 
@@ -83,10 +118,10 @@ func (s *scene) trace(do string, args ...string) (*os.ProcessState, string) {
 
 // steps are those of an undisturbed victim. Of many in a row that do the same to
 // other files, the first ones and the last stand for all.
-func (s *scene) steps(do string) (list []step) {
+func (s *scene) steps(do string, args ...string) (list []step) {
 	s.Helper()
 	log := filepath.Join(s.TempDir(), "log")
-	if state, stderr := s.trace(do, "-o", log); !state.Success() {
+	if state, stderr := s.trace(do, append(args, "-o", log)...); !state.Success() {
 		s.Fatalf("%v: %s", state, stderr)
 	}
 	b, err := os.ReadFile(log)
@@ -112,8 +147,8 @@ func (s *scene) steps(do string) (list []step) {
 
 // killScene is a scene before one of the three things is done to it.
 func killScene(t *testing.T, do string) *scene {
-	s := newScene(t)
-	if do == "run" || do == "lock" {
+	s := quickScene(t)
+	if do == "run" || do == "lock" || do == "mbox" {
 		s.put(byMbox, newMbox)
 		if do == "lock" { // what is in between is put right, by who may be killed at that too
 			s.trace("run", "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", halfway.call, halfway.n))
@@ -125,6 +160,14 @@ func killScene(t *testing.T, do string) *scene {
 		s.append(mbox, arrived)
 	}
 	return s
+}
+
+// names is how many names the mbox has.
+func (s *scene) names() uint64 {
+	s.Helper()
+	var st syscall.Stat_t
+	s.ok(syscall.Lstat(s.at(mbox), &st))
+	return uint64(st.Nlink)
 }
 
 // halfway is the step of a run after a directory changed places with its successor.
@@ -185,6 +228,9 @@ func killAll(t *testing.T, do, what string) {
 		s := killScene(t, do)
 		before := s.inodes()
 		state, stderr := s.trace(do, "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:%s:when=%d", step.call, what, step.n))
+		if n := s.names(); n != 1 {
+			t.Errorf("after %s the mbox has %d names", step.line, n)
+		}
 		switch {
 		case what == "signal=KILL" && !state.Sys().(syscall.WaitStatus).Signaled():
 			t.Fatalf("not killed at %s: %v: %s", step.line, state, stderr)
@@ -235,6 +281,134 @@ func killAll(t *testing.T, do, what string) {
 		t.Errorf("the kills missed something: %v", seen)
 	}
 	t.Logf("%d steps, after which was said: %v", len(steps), seen)
+}
+
+// An mbox is replaced, and somebody who had opened it before adds a message, at every step of which this may end:
+// it is in the mbox once after an undo.
+func TestKilledWhileReplacing(t *testing.T) {
+	const noExchange = "inject=renameat2:error=EINVAL"
+	for _, also := range []string{"", noExchange} {
+		var args []string
+		if also != "" {
+			args = []string{"-e", also}
+		}
+		steps, seen := killScene(t, "mbox").steps("mbox", args...), map[string]int{}
+		for _, step := range steps {
+			for _, what := range []string{"signal=KILL", "error=EIO"} {
+				if also != "" && step.call == "renameat2" {
+					continue
+				}
+				s := killScene(t, "mbox")
+				s.trace("mbox", append(args, "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:%s:when=%d", step.call, what, step.n))...)
+				seen[s.replaced(step, also == "")]++
+				if t.Failed() {
+					t.Fatalf("at %s, %s %s", step.line, what, also)
+				}
+			}
+		}
+		t.Logf("%d steps, after which the mbox was %v", len(steps), seen)
+		if seen["as it was"] == 0 || seen["new"] == 0 || seen["new, and all of it"] == 0 {
+			t.Errorf("the kills missed something: %v", seen)
+		}
+	}
+}
+
+// replaced checks what is left of a Replace that was killed, and undoes it.
+func (s *scene) replaced(step step, exchanged bool) (state string) {
+	s.Helper()
+	kept := ".rplan/trash/20261126T182533Z-" + list + "/old/" + mbox
+	came := s.read(mbox) == newMbox+arrived
+	if s.there(kept) && strings.HasSuffix(s.read(kept), arrived) {
+		came = true
+	}
+	tree, _ := s.recover(step.line)
+	defer tree.Close()
+	if n := s.names(); n != 1 {
+		s.Errorf("the mbox has %d names", n)
+	}
+	switch got := s.read(mbox); got {
+	case oldMbox:
+		state = "as it was"
+		if s.there(kept) {
+			s.Error("and something is in the trash")
+		}
+	case newMbox, newMbox + arrived:
+		state = map[bool]string{false: "new", true: "new, and all of it"}[got != newMbox]
+		info, err := os.Stat(s.at(kept))
+		s.ok(err)
+		if n, want := info.Sys().(*syscall.Stat_t).Nlink, map[bool]uint64{false: 1, true: 2}[exchanged]; uint64(n) != want {
+			s.Errorf("the old one has %d names", n)
+		}
+	default:
+		s.Errorf("the mbox is %q", got)
+	}
+	all, err := tree.Undo(s.Context(), any)
+	if err != nil || len(all) > 1 || len(all) == 1 && all[0].Stayed.Len() > 0 {
+		s.Errorf("undone %+v, %v", all, err)
+	}
+	want := oldMbox
+	if came {
+		want += arrived
+	}
+	if got := s.read(mbox); got != want || s.names() != 1 {
+		s.Errorf("the mbox is %q, of %d names, want %q", got, s.names(), want)
+	}
+	s.emptyTrash()
+	return state
+}
+
+// Where the trash gets a copy, and there is no room for it, the mbox stays as it is.
+func TestNoRoomForACopy(t *testing.T) {
+	alone(t)
+	dir := t.TempDir()
+	mount(t, "tmpfs", dir, "tmpfs", 0, "size=2m")
+	s := &scene{TB: t, dir: filepath.Join(dir, "tree")}
+	long := strings.Repeat(oldMbox, 64<<10/len(oldMbox))
+	s.put(mbox, long)
+	s.put(byMbox, newMbox)
+	s.with(func(*Tree) {}) // as after another run
+	for _, room := range []int{40, 120} { // KiB
+		ballast := filepath.Join(dir, "ballast")
+		fill(t, ballast, room)
+		state, stderr := s.trace("mbox", "-o", "/dev/null", "-e", "inject=renameat2:error=EINVAL")
+		s.ok(os.Remove(ballast))
+		switch full := room < 64; {
+		case full && (state.ExitCode() != int(diag.CantCreate) || !strings.Contains(stderr, s.at(mbox)) || !strings.Contains(stderr, "no space left") || s.read(mbox) != long || s.read(byMbox) != newMbox):
+			t.Errorf("with %d KiB: %v: %s; the mbox has %d bytes", room, state, stderr, len(s.read(mbox)))
+		case full:
+			s.emptyTrash()
+		case !state.Success() || s.read(mbox) != newMbox+arrived:
+			t.Errorf("with %d KiB: %v: %s; the mbox is %.99q", room, state, stderr, s.read(mbox))
+		}
+	}
+	s.undo()
+	if got := s.read(mbox); got != long+arrived {
+		t.Errorf("the mbox has %d bytes", len(got))
+	}
+}
+
+// An undo that is killed neither loses nor doubles what came late.
+func TestKilledBringingBackLate(t *testing.T) {
+	scene := func() *scene {
+		s := killScene(t, "mbox")
+		s.with(func(tree *Tree) { s.ok(replaceAndLate(t.Context(), tree, listed(t, s.dir, mbox), arrived)) })
+		return s
+	}
+	for _, step := range scene().steps("undo") {
+		s := scene()
+		s.trace("undo", "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", step.call, step.n))
+		if n := s.names(); n != 1 {
+			t.Errorf("after %s the mbox has %d names", step.line, n)
+		}
+		tree, _ := s.recover(step.line)
+		_, err := tree.Undo(t.Context(), any)
+		s.ok(err)
+		tree.Close()
+		if got := s.read(mbox); got != oldMbox+arrived {
+			t.Fatalf("after %s the mbox is %q", step.line, got)
+		}
+		s.emptyTrash()
+	}
 }
 
 // A killed run's files can be deleted for good as well, and nothing else is.

@@ -75,7 +75,7 @@ func (e *emptying) run(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	for _, name := range []string{filesDir, oldDir, siftDir} {
+	for _, name := range []string{filesDir, oldDir, siftDir, againDir} {
 		if d, err := openDir(run, name); err == nil {
 			e.rest(d, "")
 			d.Close()
@@ -106,7 +106,7 @@ func (e *emptying) listed(ctx context.Context, run *os.File) error {
 					e.delete(d, path.Base(r.path), r.identity)
 				}
 			}
-		case "replace", "grown":
+		case "replace", "copy", "grown":
 			old[r.path] = r.identity
 		}
 		if n++; n%every == 0 {
@@ -123,6 +123,9 @@ func (e *emptying) listed(ctx context.Context, run *os.File) error {
 		return err
 	}
 	for p, id := range old {
+		if onlyOnce(run, p) != nil {
+			continue
+		}
 		if d, name, err := openParent(run, path.Join(oldDir, p)); err == nil {
 			e.delete(d, name, id)
 			d.Close()

@@ -42,8 +42,9 @@ func flip(t *testing.T, a, b string) (stop func() int64) {
 // A directory that turns into a symbolic link to elsewhere, and back, whenever it may:
 // what is elsewhere stays, whatever is moved, undone and emptied meanwhile.
 func TestRaceWithSymlink(t *testing.T) {
-	s := newScene(t)
-	outside := &scene{TB: t, dir: t.TempDir()}
+	s := quickScene(t)
+	outside := &scene{TB: t, dir: s.dir + ".outside"}
+	t.Cleanup(func() { os.RemoveAll(outside.dir) })
 	outside.put("sub/file", "outside")
 	// Second names of what is to go: not even by inode and time they are told from it.
 	for p := range s.before {

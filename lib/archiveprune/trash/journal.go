@@ -35,7 +35,9 @@ const (
 //	begun FILES BYTES                                    all is listed; what follows is added as it happens, each before it does
 //	exchange "PATH"                                      a sifted directory changes places with its successor
 //	replace SIZE MTIME INODE SIZE SHA256 INODE "PATH"    a file gives way to another one
-//	grown SIZE MTIME INODE "PATH"                        the one that gave way was written to at that moment
+//	copy SIZE MTIME INODE "PATH"                         a copy of the one that gives way, where files cannot change places
+//	late SIZE AT "PATH"                                  what the old one has until SIZE is added at this offset of the new one
+//	grown SIZE MTIME INODE "PATH"                        that was done
 //	ended FILES BYTES                                    what is in the trash now
 //	undo                                                 all goes back
 //	restored INODE "PATH"                                what is to lie at the path of a replaced file
@@ -69,7 +71,10 @@ func (r record) append(b []byte) []byte {
 		number(r.bytes)
 	case "restored":
 		inode(r.inode)
-	case "file", "link", "grown", "replace":
+	case "late":
+		number(r.size)
+		number(r.new.size)
+	case "file", "link", "grown", "copy", "replace":
 		number(r.size)
 		number(r.mtime)
 		inode(r.inode)
@@ -91,7 +96,7 @@ var fields = map[string]struct {
 	path    bool
 }{
 	"dir": {0, true}, "sift": {0, true}, "file": {3, true}, "link": {3, true}, "begun": {2, false}, "exchange": {0, true}, "replace": {6, true},
-	"grown": {3, true}, "ended": {2, false}, "undo": {0, false}, "restored": {1, true}, "empty": {0, false},
+	"copy": {3, true}, "late": {2, true}, "grown": {3, true}, "ended": {2, false}, "undo": {0, false}, "restored": {1, true}, "empty": {0, false},
 }
 
 var errRecord = errors.New("is no line of a journal")
@@ -146,7 +151,9 @@ func (r *record) fill(words [6]string) error {
 		r.files, r.bytes = number(0), number(1)
 	case "restored":
 		r.inode = inode(0)
-	case "file", "link", "grown", "replace":
+	case "late":
+		r.size, r.new.size = number(0), number(1)
+	case "file", "link", "grown", "copy", "replace":
 		r.symlink = r.verb == "link"
 		r.size, r.inode = number(0), inode(2)
 		r.mtime, errs[1] = strconv.ParseInt(words[1], 10, 64) // before 1970 there were files too

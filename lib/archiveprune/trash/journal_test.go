@@ -16,7 +16,7 @@ func samples(p string) []record {
 	return []record{
 		{verb: magic, at: began, path: p}, {verb: "dir", path: p}, {verb: "sift", path: p}, {verb: "file", identity: id, path: p}, {verb: "link", identity: identity{id.size, id.mtime, id.inode, true}, path: p},
 		{verb: "begun", files: 1, bytes: 2}, {verb: "exchange", path: p}, {verb: "replace", identity: id, new: content{78, sha256.Sum256(nil), 9}, path: p},
-		{verb: "grown", identity: id, path: p}, {verb: "ended", files: 1, bytes: 2}, {verb: "undo"}, {verb: "restored", identity: identity{inode: 7}, path: p}, {verb: "empty"},
+		{verb: "copy", identity: id, path: p}, {verb: "late", identity: identity{size: 90}, new: content{size: 80}, path: p}, {verb: "grown", identity: id, path: p}, {verb: "ended", files: 1, bytes: 2}, {verb: "undo"}, {verb: "restored", identity: identity{inode: 7}, path: p}, {verb: "empty"},
 	}
 }
 

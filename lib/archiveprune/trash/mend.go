@@ -91,7 +91,8 @@ func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
 // finish makes what a run had moved when it was killed what it could have ended with.
 func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 	var files []layout.File
-	var dirs, replaced []string
+	var dirs []string
+	var replaced []record
 	sifted := ""
 	err = readJournal(run, true, func(r record) error {
 		switch r.verb {
@@ -100,7 +101,7 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 		case "dir":
 			dirs = append(dirs, r.path)
 		case "replace":
-			replaced = append(replaced, r.path)
+			replaced = append(replaced, r)
 		case "exchange":
 			sifted = r.path
 		}
@@ -127,8 +128,8 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 		stay.join(rest.bringBack(t, run))
 		left = rest.count
 	}
-	for _, p := range replaced {
-		if size, ok := t.single(run, p); ok {
+	for _, r := range replaced {
+		if size, ok := t.halfway(run, r); ok {
 			left.add(size)
 		}
 	}
@@ -162,23 +163,17 @@ func (t *Tree) recheck(run *os.File, p string, files []layout.File, stay *Notes)
 	}
 }
 
-// single removes the second name of a file that was to be replaced and was not; else
-// it says how large the file in the trash is.
-func (t *Tree) single(run *os.File, p string) (size int64, kept bool) {
-	in, name, err := openParent(run, path.Join(oldDir, p))
-	if err != nil {
-		return 0, false
+// halfway removes what was to take a file's place and did not, and what a file that did not give way has in the trash;
+// else it says how large the file in the trash is, and sees to its second name.
+func (t *Tree) halfway(run *os.File, r record) (size int64, kept bool) {
+	u := &unreplacing{t: t, run: run, record: r}
+	defer u.close()
+	if there, err := u.open(); err != nil || !there {
+		return u.was.Size, there
 	}
-	defer in.Close()
-	old, err := lstat(in, name)
-	if err != nil {
-		return 0, false
+	if u.needless() {
+		return u.was.Size, u.drop() != nil
 	}
-	if dir, _, err := openParent(t.root, p); err == nil {
-		defer dir.Close()
-		if st, err := lstat(dir, name); err == nil && st.Ino == old.Ino && st.Dev == old.Dev {
-			return 0, unix.Unlinkat(int(in.Fd()), name, 0) != nil
-		}
-	}
-	return old.Size, true
+	u.twice()
+	return u.was.Size, true
 }

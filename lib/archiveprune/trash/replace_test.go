@@ -1,9 +1,11 @@
 package trash
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rplan/lib/archiveprune/layout"
@@ -108,7 +110,7 @@ func TestReplaceRefuses(t *testing.T) {
 	tree := s.locked()
 	r, err := tree.Begin(t.Context(), began, Plan{List: list})
 	s.ok(err)
-	err = r.Replace(old, byMbox)
+	err = r.Replace(old, byMbox, nil)
 	if want := fmt.Sprintf("cannot replace %q: it was changed since it was listed", s.at(mbox)); diag.KindOf(err) != diag.TryAgain || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
@@ -119,11 +121,11 @@ func TestReplaceRefuses(t *testing.T) {
 		"elsewhere": "cannot take the place", mbox: "cannot take the place", "../x": "cannot take the place", "dev.mbox/absent": "dev.mbox/absent is gone",
 		"dev.mbox/link": "symbolic link", "dev.mbox/second-name": "is no regular file of its own",
 	} {
-		if err := r.Replace(old, by); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), old.Path) {
+		if err := r.Replace(old, by, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), old.Path) {
 			t.Errorf("by %s: error is %v, want %s", by, err, want)
 		}
 	}
-	if err := r.Replace(layout.File{Path: "dev.mbox/absent"}, byMbox); err == nil || !strings.Contains(err.Error(), "dev.mbox/absent") {
+	if err := r.Replace(layout.File{Path: "dev.mbox/absent"}, byMbox, nil); err == nil || !strings.Contains(err.Error(), "dev.mbox/absent") {
 		t.Errorf("error is %v", err)
 	}
 	s.ok(r.End())
@@ -148,7 +150,7 @@ func TestReplaceWhileWrittenTo(t *testing.T) {
 		_, err := writer.WriteString(arrived)
 		s.ok(err)
 	}
-	s.ok(r.Replace(listed(t, s.dir, mbox), byMbox))
+	s.ok(r.Replace(listed(t, s.dir, mbox), byMbox, nil))
 	s.ok(r.End())
 	if got := s.read(mbox); got != newMbox+arrived {
 		t.Errorf("the mbox is %q", got)
@@ -162,6 +164,136 @@ func TestReplaceWhileWrittenTo(t *testing.T) {
 	tree.Close()
 	s.undo()
 	if got := s.read(mbox); got != oldMbox+arrived+"From d@example.org\n\n"+late {
+		t.Errorf("the mbox is %q", got)
+	}
+}
+
+// At no time has what can be opened at the mbox's path two names, and who had opened it before finds two, or none, when it has the lock.
+func TestNamesOfReplaced(t *testing.T) {
+	s := newScene(t)
+	s.put(byMbox, newMbox)
+	before, err := os.Open(s.at(mbox))
+	s.ok(err)
+	defer before.Close()
+	names := func() uint64 {
+		info, err := before.Stat()
+		s.ok(err)
+		return uint64(info.Sys().(*syscall.Stat_t).Nlink)
+	}
+	asked := 0
+	check := func() error {
+		asked++
+		if got := s.read(mbox); got != oldMbox || names() != 1 || s.there(byMbox) {
+			t.Errorf("the mbox is %q, with %d names, by is there: %v", got, names(), s.there(byMbox))
+		}
+		return nil
+	}
+	s.with(func(tree *Tree) {
+		r, err := tree.Begin(t.Context(), began, Plan{List: list})
+		s.ok(err)
+		s.ok(r.Replace(listed(t, s.dir, mbox), byMbox, check))
+		if asked != 1 || names() != 2 || s.names() != 1 || s.read(mbox) != newMbox {
+			t.Errorf("asked %d times; the old one has %d names, the new one %d", asked, names(), s.names())
+		}
+		s.ok(r.End())
+	})
+	s.undo()
+	if names() != 1 || s.names() != 1 {
+		t.Errorf("after the undo there are %d names", names())
+	}
+}
+
+// What happens at the last moment: the check fails, or somebody changes the mbox without its lock.
+func TestReplaceAtTheLastMoment(t *testing.T) {
+	lost := diag.TryAgain.Errorf("the lock is lost")
+	for name, c := range map[string]struct {
+		happens func(s *scene) error
+		want    string // of the mbox
+		why     string // "" if it is replaced
+	}{
+		"lost lock": {func(*scene) error { return lost }, oldMbox, "the lock is lost"},
+		"addition":  {func(s *scene) error { s.append(mbox, arrived); return nil }, newMbox + arrived, ""},
+		"change":    {func(s *scene) error { return os.WriteFile(s.at(mbox), []byte("f"+oldMbox[1:]), 0) }, "f" + oldMbox[1:], "was changed since it was listed"},
+		"another": {func(s *scene) error {
+			s.put("dev.mbox/x", arrived)
+			return os.Rename(s.at("dev.mbox/x"), s.at(mbox))
+		}, arrived, "was changed since it was listed"},
+		"a link": {func(s *scene) error {
+			s.put("dev.mbox/x", arrived)
+			return errors.Join(os.Symlink("x", s.at("dev.mbox/link")), os.Rename(s.at("dev.mbox/link"), s.at(mbox)))
+		}, arrived, "is a symbolic link"},
+	} {
+		s := newScene(t)
+		s.put(byMbox, newMbox)
+		tree := s.locked()
+		r, err := tree.Begin(t.Context(), began, Plan{List: list})
+		s.ok(err)
+		err = r.Replace(listed(t, s.dir, mbox), byMbox, func() error { return c.happens(s) })
+		if (err == nil) != (c.why == "") || err != nil && (diag.KindOf(err) != diag.TryAgain || !strings.Contains(err.Error(), c.why)) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		if name == "lost lock" && err != error(lost) {
+			t.Errorf("error is %v", err)
+		}
+		if got := s.read(mbox); got != c.want {
+			t.Errorf("%s: the mbox is %q", name, got)
+		}
+		s.ok(r.End())
+		tree.Close()
+		if c.why == "" {
+			s.undo()
+			continue
+		}
+		if s.read(byMbox) != newMbox {
+			t.Errorf("%s: what was to take its place is %q", name, s.read(byMbox))
+		}
+		s.emptyTrash()
+	}
+}
+
+// What Late brought over is there once after an undo, whatever came before and after it; and what it did not, too.
+func TestUndoOfLate(t *testing.T) {
+	const last = "From z@example.org\nlast\n\n"
+	for _, late := range []string{"", "From e@example.org\nlate\n\n", "\nFrom e@example.org\nlate\n\n"} {
+		for _, never := range []string{"", "From f@example.org\nlater than late\n\n"} {
+			s := newScene(t)
+			s.put(byMbox, newMbox)
+			tree := s.locked()
+			before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
+			s.ok(err)
+			defer before.Close()
+			r, err := tree.Begin(t.Context(), began, Plan{List: list})
+			s.ok(err)
+			r.replaced = func() { s.append(mbox, arrived) } // with the next lock
+			s.ok(r.replaceAndLate(listed(t, s.dir, mbox), late))
+			s.append(mbox, last)
+			_, err = before.WriteString(never)
+			s.ok(errors.Join(err, r.End()))
+			if got := s.read(mbox); got != newMbox+arrived+late+last {
+				t.Errorf("the mbox is %q", got)
+			}
+			tree.Close()
+			s.undo()
+			if got := s.read(mbox); got != oldMbox+arrived+late+last+never {
+				t.Errorf("the mbox is %q", got)
+			}
+		}
+	}
+}
+
+// What Late brought over can be deleted for good with the rest.
+func TestEmptyOfLate(t *testing.T) {
+	s := newScene(t)
+	s.put(byMbox, newMbox)
+	s.with(func(tree *Tree) {
+		s.ok(replaceAndLate(t.Context(), tree, listed(t, s.dir, mbox), arrived))
+		all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
+		if err != nil || len(all) != 1 || all[0].Files != 1 || all[0].Stayed.Len() > 0 {
+			t.Errorf("emptied %+v, %v", all, err)
+		}
+	})
+	s.emptyTrash()
+	if got := s.read(mbox); got != newMbox+arrived {
 		t.Errorf("the mbox is %q", got)
 	}
 }

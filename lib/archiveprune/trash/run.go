@@ -44,6 +44,7 @@ type Run struct {
 	files   *os.File
 	journal *os.File
 	moved   count
+	brought map[string]int64 // by path, until where a replaced file's bytes are in its replacement too
 
 	// For tests: called when a directory has been renamed, when a successor of one is
 	// made, when a file has been replaced.
@@ -57,6 +58,7 @@ func (c *count) add(size int64) { c.files, c.bytes = c.files+1, c.bytes+size }
 const (
 	filesDir = "files"
 	oldDir   = "old"
+	againDir = "again"
 	siftDir  = "sift"
 	freshOld = "restored" // what is made to take a replacement's place
 )
@@ -67,7 +69,7 @@ func (t *Tree) Begin(ctx context.Context, now time.Time, plan Plan) (*Run, error
 	if err := t.locked(); err != nil {
 		return nil, err
 	}
-	r := &Run{t: t, plan: plan, dirs: map[string]bool{}, sifts: map[string]bool{}}
+	r := &Run{t: t, plan: plan, dirs: map[string]bool{}, sifts: map[string]bool{}, brought: map[string]int64{}}
 	if err := r.checkPlan(); err != nil {
 		return nil, err
 	}
@@ -231,7 +233,9 @@ func (r *Run) End() error {
 		return nil // it is as if we had been killed
 	}
 	if r.moved.files == 0 {
-		sweep(r.dir, filesDir)
+		for _, dir := range []string{filesDir, oldDir, againDir} {
+			sweep(r.dir, dir)
+		}
 	}
 	if !holds(r.dir, filesDir) && !holds(r.dir, oldDir) {
 		r.t.forget(r.id)
@@ -264,7 +268,7 @@ func (t *Tree) forget(id string) bool {
 		return false
 	}
 	defer run.Close()
-	for _, dir := range []string{filesDir, oldDir, siftDir} {
+	for _, dir := range []string{filesDir, oldDir, siftDir, againDir} {
 		sweep(run, dir)
 		if holds(run, dir) {
 			return false // the journal stays with what it is about

@@ -70,6 +70,18 @@ func newScene(t testing.TB) *scene {
 	return s
 }
 
+// quickScene is one without a disk, for many rounds: what a killed process leaves does not depend on what is synced.
+func quickScene(t testing.TB) *scene {
+	dir, err := os.MkdirTemp("/dev/shm", "rplan-trash")
+	if err != nil {
+		return newScene(t)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &scene{TB: t, dir: dir}
+	fillScene(s)
+	return s
+}
+
 func fillScene(s *scene) {
 	s.Helper()
 	for i := range 5 {
@@ -234,7 +246,7 @@ func prune(ctx context.Context, tree *Tree, p Plan, old layout.File) (moved Move
 	}
 	moved, err = r.Move(ctx, nil)
 	if err == nil && old.Path != "" {
-		err = r.Replace(old, byMbox)
+		err = r.Replace(old, byMbox, nil)
 	}
 	return moved, errors.Join(err, r.End())
 }

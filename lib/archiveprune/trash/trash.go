@@ -9,6 +9,7 @@
 //	    journal                  what the run was to move, written before anything moves; see record
 //	    files/PATH               what was moved, at its path
 //	    old/PATH                 files that others took the place of
+//	    again/PATH               second names of these, see Run.Replace
 //	    sift                     a directory that is being sifted, while that lasts
 //
 // What is where is found by looking: the journal says what may lie in the trash,

@@ -83,7 +83,7 @@ func (t *Tree) undo(ctx context.Context, i Info) (u Undone, err error) {
 
 // remaining counts what a run still has.
 func remaining(run *os.File) (all count) {
-	for _, name := range []string{filesDir, oldDir, siftDir} {
+	for _, name := range []string{filesDir, oldDir, siftDir} { // and second names are no files
 		all.tally(run, name)
 	}
 	return all

@@ -16,32 +16,37 @@ import (
 
 // unreplace has replaced files change places with their replacements again.
 func (t *Tree) unreplace(ctx context.Context, run, journal *os.File, stay *Notes) error {
-	var all []record
-	restored, grown := map[string]uint64{}, map[string]int64{}
+	var all []*unreplacing
+	of := map[string]*unreplacing{}
 	err := readJournal(run, false, func(r record) error {
-		switch r.verb {
-		case "replace":
-			all = append(all, r)
-		case "restored":
-			restored[r.path] = r.inode
-		case "grown":
-			grown[r.path] = r.size
+		if r.verb == "replace" {
+			of[r.path] = &unreplacing{t: t, run: run, journal: journal, record: r, grown: r.size}
+			all = append(all, of[r.path])
+		}
+		u := of[r.path]
+		switch {
+		case u == nil:
+		case r.verb == "restored":
+			u.restored = r.inode
+		case r.verb == "late":
+			u.late = append(u.late, r)
+		case r.verb == "grown":
+			u.grown = max(u.grown, r.size)
 		}
 		return nil
 	})
-	for _, r := range all {
+	for _, u := range all {
 		if err != nil || ctx.Err() != nil {
 			break
 		}
-		one := &unreplacing{t: t, run: run, journal: journal, record: r, restored: restored[r.path], grown: max(r.size, grown[r.path])}
-		if err = one.do(); err == errOther {
-			stay.add(r.path, err.Error())
+		if err = u.do(); err == errOther {
+			stay.add(u.path, err.Error())
 			err = nil
 		} else if passed(err) {
-			stay.add(r.path, why(err))
+			stay.add(u.path, why(err))
 			err = nil
 		}
-		one.close()
+		u.close()
 	}
 	if err != nil && diag.KindOf(err) == diag.Failed {
 		return diag.CantCreate.Errorf("cannot bring back a replaced file of run %q: %w", run.Name(), cause(err)).WithHint("make room on its file system, and undo again")
@@ -56,11 +61,13 @@ type unreplacing struct {
 	t            *Tree
 	run, journal *os.File
 	record
-	restored uint64 // inode of what an undo before this one meant to put there
-	grown    int64  // so far the old one's bytes are in the replacement, or in what was added to it
+	restored uint64   // inode of what an undo before this one meant to put there
+	grown    int64    // so far the old one's bytes are in the replacement, or in what was added to it
+	late     []record // what may be there besides
 
 	in, dir  *os.File // where the old one is, and where it belongs
-	old, now *os.File
+	old, now *os.File // nil if there is none
+	was, is  unix.Stat_t
 }
 
 func (u *unreplacing) close() {
@@ -71,48 +78,118 @@ func (u *unreplacing) close() {
 	}
 }
 
-func (u *unreplacing) do() error {
+// open opens the old file and what is at its place, and tells whether there is an old one: else it is back, or deleted.
+func (u *unreplacing) open() (there bool, err error) {
 	name := path.Base(u.path)
-	var err error
-	if u.in, _, err = openParent(u.run, path.Join(oldDir, u.path)); err == unix.ENOENT {
-		return nil // it is back, or deleted
+	if u.in, _, err = openParent(u.run, path.Join(oldDir, u.path)); err == nil {
+		u.old, err = openAt(u.in, name, unix.O_RDWR|unix.O_APPEND, 0)
+	}
+	if err == unix.ENOENT {
+		return false, nil
 	} else if err != nil {
+		return true, err
+	}
+	if err := unix.Fstat(int(u.old.Fd()), &u.was); err != nil {
+		return true, err
+	}
+	if !regular(&u.was) {
+		return true, errIrregular
+	}
+	if u.dir, _, err = openParent(u.t.root, u.path); err != nil {
+		return true, err
+	}
+	if u.now, u.is, err = openFile(u.dir, name); err == unix.ENOENT {
+		err = nil
+	}
+	return true, err
+}
+
+// needless tells whether what is in the trash is the replacement, which did not get to its place, or all of what gave
+// way is at its place: as the same file, or because it was copied and did not give way.
+func (u *unreplacing) needless() bool {
+	if u.was.Ino == u.new.inode && u.was.Size == u.new.size && sumOf(u.old, u.new.size) == u.new.sum {
+		return true
+	}
+	if u.now == nil {
+		return false
+	}
+	return u.is.Ino == u.was.Ino && u.is.Dev == u.was.Dev || u.is.Ino == u.restored && equal(u.now, 0, u.old, 0, u.size) ||
+		u.was.Ino != u.inode && equal(u.now, 0, u.old, 0, u.was.Size)
+}
+
+// drop removes the file in the trash.
+func (u *unreplacing) drop() error {
+	if err := onlyOnce(u.run, u.path); err != nil {
 		return err
 	}
-	if u.old, err = openAt(u.in, name, unix.O_RDWR|unix.O_APPEND, 0); err == unix.ENOENT {
+	return unix.Unlinkat(int(u.in.Fd()), path.Base(u.path), 0)
+}
+
+// twice gives the old file its second name, if it has none; a copy, which nobody writes to, needs none.
+func (u *unreplacing) twice() {
+	if u.was.Ino != u.inode {
+		return
+	}
+	top, err := openDir(u.run, againDir)
+	if err != nil {
+		return
+	}
+	defer top.Close()
+	if d, err := twin(u.t.root, top, path.Dir(u.path)); err == nil {
+		_ = unix.Linkat(int(u.in.Fd()), path.Base(u.path), int(d.Fd()), path.Base(u.path), 0)
+		d.Close()
+	}
+}
+
+// onlyOnce takes the second name of a replaced file away.
+func onlyOnce(run *os.File, p string) error {
+	d, name, err := openParent(run, path.Join(againDir, p))
+	if err == unix.ENOENT {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	var old unix.Stat_t
-	if err := unix.Fstat(int(u.old.Fd()), &old); err != nil {
+	defer d.Close()
+	st, err := lstat(d, name)
+	if err == nil && st.Nlink > 1 {
+		err = unix.Unlinkat(int(d.Fd()), name, 0)
+	}
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
+}
+
+func (u *unreplacing) do() error {
+	there, err := u.open()
+	if err == nil && !there {
+		return onlyOnce(u.run, u.path)
+	} else if err != nil {
 		return err
 	}
-	if !regular(&old) {
-		return errIrregular
+	if u.needless() {
+		return u.drop()
 	}
-	if u.dir, _, err = openParent(u.t.root, u.path); err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	u.now, st, err = openFile(u.dir, name)
-	switch {
-	case err == unix.ENOENT:
+	name := path.Base(u.path)
+	if u.now == nil {
+		if err := onlyOnce(u.run, u.path); err != nil { // with two names it would be no mbox for Postfix
+			return err
+		}
 		return moveTo(u.in, name, u.dir, name)
-	case err != nil:
+	}
+	if u.is.Size < u.new.size || sumOf(u.now, u.new.size) != u.new.sum {
+		return errOther // it is not the replacement, nor that and more
+	}
+	for _, l := range u.late {
+		if l.size > u.grown && brings(u.now, l.new.size, u.old, u.grown, l.size) {
+			u.grown = l.size
+		}
+	}
+	if u.is.Size > u.new.size {
+		return u.join(name, &u.is)
+	}
+	if err := onlyOnce(u.run, u.path); err != nil {
 		return err
-	case st.Ino == old.Ino && st.Dev == old.Dev, st.Ino == u.restored && begins(u.now, u.old, u.size):
-		return unix.Unlinkat(int(u.in.Fd()), name, 0) // it was not replaced, or is back already
-	}
-	ok, err := u.added(st.Size)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return errOther
-	}
-	if st.Size > u.new.size {
-		return u.join(name, &st)
 	}
 	if err := unix.Renameat(int(u.in.Fd()), name, int(u.dir.Fd()), name); err != nil {
 		return err
@@ -121,27 +198,24 @@ func (u *unreplacing) do() error {
 	return err
 }
 
-// added tells whether the file at the place is the replacement, or that and more.
-func (u *unreplacing) added(size int64) (bool, error) {
+// sumOf is that of the first n bytes of a file; of one that cannot be read, none's.
+func sumOf(f *os.File, n int64) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	if size < u.new.size {
-		return false, nil
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, n)); err == nil {
+		h.Sum(sum[:0])
 	}
-	if _, err := io.Copy(h, io.NewSectionReader(u.now, 0, u.new.size)); err != nil {
-		return false, cause(err)
-	}
-	return bytes.Equal(h.Sum(nil), u.new.sum[:]), nil
+	return sum
 }
 
-// begins tells whether a file begins with the first n bytes of another one.
-func begins(f, with *os.File, n int64) bool {
+// equal tells whether two files have the same n bytes, each from an offset on.
+func equal(f *os.File, at int64, with *os.File, from, n int64) bool {
 	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
-	for at := int64(0); at < n; at += int64(len(a)) {
-		want := min(n-at, int64(len(a)))
-		if _, err := with.ReadAt(b[:want], at); err != nil {
+	for done := int64(0); done < n; done += int64(len(a)) {
+		want := min(n-done, int64(len(a)))
+		if _, err := with.ReadAt(b[:want], from+done); err != nil {
 			return false
 		}
-		if _, err := f.ReadAt(a[:want], at); err != nil || !bytes.Equal(a[:want], b[:want]) {
+		if _, err := f.ReadAt(a[:want], at+done); err != nil || !bytes.Equal(a[:want], b[:want]) {
 			return false
 		}
 	}
@@ -187,5 +261,5 @@ func (u *unreplacing) join(name string, now *unix.Stat_t) error {
 	if err := u.dir.Sync(); err != nil {
 		return err
 	}
-	return unix.Unlinkat(int(u.in.Fd()), name, 0)
+	return u.drop()
 }
