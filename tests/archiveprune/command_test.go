@@ -47,13 +47,14 @@ func TestMain(m *testing.M) {
 // node is a machine with trees of archives and an rplan.toml.
 type node struct {
 	testing.TB
-	dir string
+	dir  string
+	list bool // all of it is the user list's, who runs the program
 }
 
 // newNode has an rplan.toml with these trees, as paths from the node's directory, and more lines.
 func newNode(t testing.TB, toml string, trees ...string) *node {
 	t.Helper()
-	n := &node{t, t.TempDir()}
+	n := &node{TB: t, dir: t.TempDir()}
 	n.configure(toml, trees...)
 	return n
 }
@@ -98,7 +99,12 @@ func (n *node) read(elem ...string) string {
 func (n *node) command(args ...string) *exec.Cmd {
 	ctx, stop := context.WithTimeout(n.Context(), 2*time.Minute)
 	n.Cleanup(stop)
-	return exec.CommandContext(ctx, binary, append([]string{"--config", n.path("rplan.toml")}, args...)...)
+	cmd := exec.CommandContext(ctx, binary, append([]string{"--config", n.path("rplan.toml")}, args...)...)
+	if n.list {
+		archive.GiveToList(n, n.dir)
+		cmd = archive.AsList(n, cmd)
+	}
+	return cmd
 }
 
 // said is how a program ended.
