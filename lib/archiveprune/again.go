@@ -2,6 +2,7 @@ package archiveprune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -52,10 +53,12 @@ type Rebuilt struct {
 	rebuild.Result
 }
 
-// months makes the pages of the months that are asked for, as far as they have messages.
+// months makes the pages of the months that are asked for, as far as they have messages. What fails for one does
+// not keep back the others.
 func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evidence) (made int, err error) {
 	of := map[string]bool{}
 	var names []string
+	var errs []error
 	for s := range e.sources {
 		for _, m := range e.sources[s].messages {
 			if month := monthName(m); !of[month] && (r.o.Month() == "" || month == r.o.Month()) {
@@ -69,8 +72,12 @@ func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evid
 			Tree: t.root, Dest: path.Join(a.Dir, month), Title: a.List + " " + month,
 			Messages: r.messages(t, e, month), Replace: true, HideAddresses: true,
 		})
+		if ctx.Err() != nil {
+			return made, ctx.Err()
+		}
 		if err != nil {
-			return made, err
+			errs = append(errs, fmt.Errorf("%s: %w", month, err))
+			continue
 		}
 		made++
 		r.rebuilt = append(r.rebuilt, Rebuilt{t.path, a.List, month, path.Join(a.Dir, month), done})
@@ -80,7 +87,14 @@ func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evid
 		fmt.Fprintf(r.env.Stdout, "%s: %s of %s, %s\n", path.Join(t.path, a.Dir, month),
 			count(done.Pages, "page", "pages"), count(done.Messages, "message", "messages"), size(done.Bytes))
 	}
-	return made, nil
+	err = errors.Join(errs...)
+	switch {
+	case err != nil && made > 0:
+		err = diag.Partial.Errorf("list %q: %w", a.List, err)
+	case len(errs) > 0:
+		err = diag.KindOf(errs[0]).Errorf("list %q: %w", a.List, err).WithHint("%s", diag.HintOf(errs[0]))
+	}
+	return made, err
 }
 
 // undatedMonth is where messages without a date go.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,11 +37,12 @@ const (
 
 // verdict is what becomes of one file that is no source.
 type verdict struct {
-	file   *layout.File
-	why    string // why it stays; "" if it goes
-	detail string // more of that, for this file alone
-	id     string // of a page: the Message-ID that it shows
-	at     place  // of a page: where its message is
+	file    *layout.File
+	why     string // why it stays; "" if it goes
+	detail  string // more of that, for this file alone
+	id      string // of a page: the Message-ID that it shows
+	at      place  // of a page: where its message is
+	expired bool   // of a page: its message goes too
 }
 
 func (v *verdict) goes() bool { return v.why == "" }
@@ -86,7 +88,7 @@ type planner struct {
 
 	*plan
 	shows    map[digest][]int    // what pages show, as indices of verdicts
-	attached map[string][]string // which pages lead to an attachment
+	attached map[string][]string // which pages lead to an attachment, or to a directory of them
 	staying  map[string]int      // how many pages stay, by directory, and all above it
 	again    map[string]bool     // directories of pages that were made again a short while ago
 }
@@ -143,6 +145,7 @@ func (p *planner) pages(ctx context.Context) error {
 			}
 		}
 	}
+	p.keepLast()
 	return p.each(ctx, layout.Page, func(_ int, v *verdict) {
 		if v.goes() {
 			return
@@ -177,8 +180,46 @@ func (p *planner) page(i int, v *verdict) {
 	p.shows[key] = append(p.shows[key], i)
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())
-	if v.why == "" && young(t, p.bounds.mbox) != "" && p.madeAgain(path.Dir(v.file.Path)) {
+	v.expired = v.why == "" && young(t, p.bounds.mbox) == ""
+	if v.why == "" && !v.expired && p.madeAgain(path.Dir(v.file.Path)) {
 		v.why = whyRebuilt
+	}
+}
+
+// pageNumber is what MHonArc numbers: all of a page's path before it, and it.
+var pageNumber = regexp.MustCompile(`^(.*?)(\d{5,})\.html?$`)
+
+// keepLast lets the page of the highest number stay where MHonArc may add pages: its database has that number, but
+// MHonArc believes it only while the page is there, and else numbers on from the highest page that is (get_last_msg_num
+// in mhdysub.pl). A page whose message is not to be kept any longer goes all the same.
+func (p *planner) keepLast() {
+	last, stays := map[string]int{}, map[string]bool{p.archive.Dir: true}
+	numberOf := func(i int) (prefix, number string) {
+		if m := pageNumber.FindStringSubmatch(p.verdicts[i].file.Path); m != nil {
+			prefix, number = m[1], m[2]
+		}
+		return prefix, number
+	}
+	remembers := map[string]bool{}
+	for i := range p.verdicts {
+		v := &p.verdicts[i]
+		switch v.file.Kind {
+		case layout.Database:
+			remembers[v.file.Of] = p.archive.Layout == layout.MHonArc
+		case layout.Page:
+			prefix, number := numberOf(i)
+			_, highest := numberOf(last[prefix])
+			if _, any := last[prefix]; !any || len(number) > len(highest) || len(number) == len(highest) && number > highest {
+				last[prefix] = i
+			}
+			stays[path.Dir(v.file.Path)] = stays[path.Dir(v.file.Path)] || !v.goes()
+		}
+	}
+	for _, i := range last {
+		v := &p.verdicts[i]
+		if dir := path.Dir(v.file.Path); v.goes() && !v.expired && remembers[dir] && stays[dir] {
+			v.why = whyNumbers
+		}
 	}
 }
 
@@ -258,14 +299,23 @@ func (p *planner) attachment(v *verdict, stays func(page string) bool) {
 		return
 	}
 	t := p.evidence.parts[content]
-	switch i := slices.IndexFunc(p.attached[v.file.Path], stays); {
+	linked := p.pagesOf(v.file.Path)
+	switch i := slices.IndexFunc(linked, stays); {
 	case t.count == 0:
 		v.why = whyNotFound
 	case i >= 0:
-		v.why, v.detail = whyLinked, p.attached[v.file.Path][i]
+		v.why, v.detail = whyLinked, linked[i]
 	default:
 		v.why = young(t, p.bounds.pages())
 	}
+}
+
+// pagesOf are those that lead to an attachment. Where MHonArc gave each page a directory for them, the page names that.
+func (p *planner) pagesOf(attachment string) (pages []string) {
+	for at := attachment; at != "." && at != p.archive.Dir; at = path.Dir(at) {
+		pages = append(pages, p.attached[at]...)
+	}
+	return pages
 }
 
 // madeFromPages judges what leads to pages, or repeats what is on them.

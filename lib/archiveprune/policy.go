@@ -38,6 +38,24 @@ func (s *Settings) Override(o *Options) {
 	}
 }
 
+// in are the settings for what is in one tree: without the [archive.lists] of others.
+func (s *Settings) in(tree string) *Settings {
+	there := *s
+	there.Lists = maps.Clone(s.Lists)
+	maps.DeleteFunc(there.Lists, func(_ string, l ListSettings) bool { return l.Tree != "" && l.Tree != tree })
+	return &there
+}
+
+// inOneTree says whether a list, by its address, is in one tree only, as [archive.lists] says.
+func (s *Settings) inOneTree(address string) bool {
+	for name, l := range s.Lists {
+		if l.Tree != "" && (name == address || l.Address == address) {
+			return true
+		}
+	}
+	return false
+}
+
 // Policy is that of the list that a tree calls name: flags, else
 // [archive.lists], else its entry in the directory, else [archive]. The error, of kind
 // diag.Refused, says why nothing of it may be changed; if it wraps ErrUnlisted
@@ -65,6 +83,13 @@ func (s *Settings) identify(p *Policy, standing *Standing) (*directory.List, err
 	}
 	if own, named := s.Lists[p.List]; named && own.Address != "" {
 		p.Address = own.Address
+		if own.Tree == "" && len(s.Trees) > 1 && standing.several(p.List) {
+			return nil, diag.Refused.Errorf("list %q: the directory has two, and each of %d trees may have either", p.List, len(s.Trees)).
+				WithHint("set tree in [archive.lists.%q] of rplan.toml", p.List)
+		}
+	}
+	if named := s.tables(p); p.Address == "" && len(named) == 1 && isAddress(named[0]) && s.Lists[named[0]].Tree != "" {
+		p.Address = named[0]
 	}
 	known := p.List
 	if p.Address != "" {
@@ -77,7 +102,7 @@ func (s *Settings) identify(p *Policy, standing *Standing) (*directory.List, err
 	tables := s.tables(p)
 	if len(tables) > 1 {
 		return nil, diag.Refused.Errorf("list %q: [archive.lists.%q] and [archive.lists.%q] can both be about it", p.List, tables[0], tables[1]).
-			WithHint("keep one of them; set address in [archive.lists.%q] of rplan.toml if the tree has the local part only", p.List)
+			WithHint("keep one of them, or set tree in each where they are in two; set address in [archive.lists.%q] of rplan.toml if the tree has the local part only", p.List)
 	}
 	if len(tables) == 1 {
 		p.Table = tables[0]

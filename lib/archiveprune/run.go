@@ -134,7 +134,7 @@ func (r *runner) asked(list string) bool {
 func (r *runner) meant(policy *Policy) bool {
 	names := r.o.Lists()
 	i := slices.IndexFunc(names, func(name string) bool {
-		if isAddress(name) && policy.Address != "" {
+		if isAddress(name) && (policy.Address != "" || r.c.inOneTree(name)) {
 			return name == policy.Address
 		}
 		return called(policy.List, name) || called(name, policy.List)
@@ -168,7 +168,7 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 		}
 		for i := 0; i < len(t.archives) && ctx.Err() == nil; i++ {
 			a := &t.archives[i]
-			policy, refused := r.c.Policy(&r.o, a.List, r.standing)
+			policy, refused := r.c.in(path).Policy(&r.o, a.List, r.standing)
 			r.policies = append(r.policies, policy)
 			if !r.meant(policy) {
 				continue

@@ -56,6 +56,7 @@ type Settings struct {
 // ListSettings are the keys of [archive.lists."NAME"]. What is not set is as the
 // list's entry says, else as [archive] does.
 type ListSettings struct {
+	Tree     string  `toml:"tree"`    // the only one of trees that this holds in; "" is all
 	Address  string  `toml:"address"` // in full, where the tree says the local part only
 	KeepHTML *Keep   `toml:"keep-html"`
 	KeepMbox *Keep   `toml:"keep-mbox"`
@@ -168,6 +169,9 @@ func (s *Settings) checkLists() error {
 		l, where := s.Lists[name], fmt.Sprintf("archive.lists.%q", name)
 		if !isListName(name) {
 			return diag.Config.Errorf("%s: that is no name of a list", where)
+		}
+		if l.Tree != "" && !slices.Contains(s.Trees, l.Tree) {
+			return diag.Config.Errorf("%s.tree %q is not one of archive.trees", where, l.Tree)
 		}
 		if l.Undated != "" {
 			if err := oneOf(where+".undated", string(l.Undated), undateds); err != nil {

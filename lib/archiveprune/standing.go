@@ -83,6 +83,17 @@ func (s *Standing) Of(name string) (*directory.List, error) {
 	return found[0], nil
 }
 
+// several says whether the directory has more than one list of this local part.
+func (s *Standing) several(name string) bool {
+	n := 0
+	for i := 0; s != nil && i < len(s.snapshot.Lists); i++ {
+		if called(s.snapshot.Lists[i].Address, name) {
+			n++
+		}
+	}
+	return n > 1
+}
+
 // called says whether a list with this address can be the one of this name.
 func called(address, name string) bool {
 	if address == name {

@@ -62,7 +62,7 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	if err := r.lock(ctx, &tree{path: path, trash: t}); err != nil {
 		return err
 	}
-	allowed, refused := r.allowed(runs)
+	allowed, refused := r.allowed(path, runs)
 	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
 	stayed := 0
 	for _, u := range undone {
@@ -85,14 +85,14 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 
 // allowed are the lists of which something is in the trash and is to come back, and the reasons why others
 // may not be changed here. What a list's entry says of retention does not matter, nor that it has none any more.
-func (r *runner) allowed(runs []trash.Info) (lists map[string]bool, refused []error) {
+func (r *runner) allowed(tree string, runs []trash.Info) (lists map[string]bool, refused []error) {
 	lists = map[string]bool{}
 	for _, i := range runs {
 		if _, seen := lists[i.List]; seen || !r.asked(i.List) {
 			continue
 		}
 		policy := &Policy{List: strings.ToLower(i.List)}
-		_, err := r.c.identify(policy, r.standing)
+		_, err := r.c.in(tree).identify(policy, r.standing)
 		if !r.meant(policy) {
 			continue
 		}

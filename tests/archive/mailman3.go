@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -28,7 +29,7 @@ type Mailman3Tree struct {
 
 // Mailman3 makes an instance of Debian's Mailman 3 below dir with the prototype archiver, the list dev@lists.example.org,
 // and posts the mails as if all had been approved: Mailman's own pipeline and archive runners take each one, in one process
-// that ends, about four seconds for 70 mails. No master, no LMTP, no web service runs.
+// that ends, about four seconds for 70 mails. No master, no LMTP, no web service runs. With the dir of an instance it posts to that.
 //
 // What Mailman 3.3.8 stores of a mail (measured by the test):
 //   - Without Message-ID it is refused, as LMTP does. A repeated Message-ID is stored again.
@@ -41,7 +42,7 @@ func Mailman3(t testing.TB, dir string, mails iter.Seq[Mail], clobber bool) *Mai
 	need.Root(t)
 	need.Program(t, "mailman")
 	posts := filepath.Join(dir, "posts")
-	if err := os.MkdirAll(posts, 0o755); err != nil {
+	if err := errors.Join(os.RemoveAll(posts), os.MkdirAll(posts, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
@@ -60,10 +61,10 @@ func Mailman3(t testing.TB, dir string, mails iter.Seq[Mail], clobber bool) *Mai
 			t.Fatal(err)
 		}
 	}
-	giveToList(t, dir)
+	GiveToList(t, dir)
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
-	cmd := asList(t, exec.CommandContext(ctx, need.Program(t, "mailman"), "-C", filepath.Join(dir, "mailman.cfg"), "shell", "--run", "mailman3.post", List, posts))
+	cmd := AsList(t, exec.CommandContext(ctx, need.Program(t, "mailman"), "-C", filepath.Join(dir, "mailman.cfg"), "shell", "--run", "mailman3.post", List, posts))
 	cmd.Env = append(cmd.Env, "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
 	var names map[string]string
 	if out := output(t, cmd); json.Unmarshal(out, &names) != nil {

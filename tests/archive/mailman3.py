@@ -9,6 +9,7 @@ from mailman.app.lifecycle import create_list
 from mailman.config import config
 from mailman.email.message import Message
 from mailman.interfaces.domain import IDomainManager
+from mailman.interfaces.listmanager import IListManager
 from mailman.runners.archive import ArchiveRunner
 from mailman.runners.pipeline import PipelineRunner
 from mailman.utilities.email import add_message_hash
@@ -25,7 +26,7 @@ def post(address, posts):
     domains = getUtility(IDomainManager)
     if address.split('@')[1] not in domains:
         domains.add(address.split('@')[1])
-    mlist = create_list(address, ['alice@example.org'])
+    mlist = getUtility(IListManager).get(address) or create_list(address, ['alice@example.org'])
     config.db.commit()
     pipeline, archive = PipelineRunner('pipeline'), ArchiveRunner('archive')
     names = {}

@@ -34,8 +34,8 @@ func listUser(t testing.TB) (uid, gid int) {
 	return uid, gid
 }
 
-// asList makes cmd run with the rights of Debian's list managers.
-func asList(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
+// AsList makes cmd run with the rights of Debian's list managers.
+func AsList(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	need.Root(t)
 	uid, gid := listUser(t)
@@ -45,8 +45,8 @@ func asList(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// giveToList makes dir the list managers' own, and lets them come to it.
-func giveToList(t testing.TB, dir string) {
+// GiveToList makes dir the list managers' own, and lets them come to it.
+func GiveToList(t testing.TB, dir string) {
 	t.Helper()
 	uid, gid := listUser(t)
 	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
@@ -90,28 +90,35 @@ func Mlmmj(t testing.TB, spool string, mails iter.Seq[Mail]) (list string) {
 	if err := os.MkdirAll(spool, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	giveToList(t, spool)
+	GiveToList(t, spool)
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
-	makes := asList(t, exec.CommandContext(ctx, "/usr/bin/mlmmj-make-ml", "-L", "dev", "-s", spool))
+	makes := AsList(t, exec.CommandContext(ctx, "/usr/bin/mlmmj-make-ml", "-L", "dev", "-s", spool))
 	makes.Stdin = bytes.NewReader([]byte(Domain + "\nalice@example.org\nen\nn\n")) // domain, owner, language, no aliases
 	output(t, makes)
 	list = filepath.Join(spool, "dev")
-	n := 0
+	MlmmjPost(t, list, 1, mails)
+	return list
+}
+
+// MlmmjPost posts mails to a list of mlmmj, and waits until they are in its archive as the files first, first+1 and so on.
+func MlmmjPost(t testing.TB, list string, first int, mails iter.Seq[Mail]) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
 	for m := range mails {
-		n++
-		post := asList(t, exec.CommandContext(ctx, "/usr/bin/mlmmj-receive", "-F", "-L", list))
+		post := AsList(t, exec.CommandContext(ctx, "/usr/bin/mlmmj-receive", "-F", "-L", list))
 		post.Stdin = bytes.NewReader(fmt.Appendf(nil, "Return-Path: <%s>\n%s", m.Sender, m.Raw)) // without it mlmmj discards in silence
 		output(t, post)
-		file := filepath.Join(list, "archive", strconv.Itoa(n))
+		file := filepath.Join(list, "archive", strconv.Itoa(first))
 		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
 			if ctx.Err() != nil {
-				t.Fatalf("mail %d, %q, did not come into the archive", n-1, m.Wart)
+				t.Fatalf("a mail, %q, did not come into the archive as %d", m.Wart, first)
 			}
 			time.Sleep(time.Millisecond)
 		}
+		first++
 	}
-	return list
 }
 
 // Mlmmjed is m as mlmmj stores it: with an empty line after the header even if there is no body, and that line as LF even

@@ -7,8 +7,9 @@ utf-8; MHonArc::UTF8::to_utf8; MHonArc/UTF8.pm
 <CharsetConverters override>
 default; mhonarc::htmlize
 </CharsetConverters>
+<!-- This one's file is the one that is read before the first message. -->
 <TextClipFunc>
-MHonArc::UTF8::clip; MHonArc/UTF8.pm
+MHonArc::UTF8::clip; rplan.pl
 </TextClipFunc>
 
 <MIMEAltPrefs>

@@ -2,8 +2,16 @@
 # decoded content, whether it was decoded, and the arguments; it returns HTML and the names of files.
 package rplan;
 
+require 'MHonArc/UTF8.pm';
 require 'mhtxtplain.pl';
 require 'mhexternal.pl';
+
+# A date that no calendar has, such as 30 February, is none. MHonArc would end at it, and make no page at all.
+my $time_of = \&mhonarc::get_time_from_date;
+{
+    no warnings 'redefine';
+    *mhonarc::get_time_from_date = sub { eval { $time_of->(@_) } || 0 };
+}
 
 # What a browser shows by itself and cannot run. All else is a file without a type of its own.
 my %harmless = map { $_ => 1 } qw(image/png image/jpeg image/gif application/pdf

@@ -342,7 +342,7 @@ func (s *scene) replaced(step step, exchanged bool) (state string) {
 	default:
 		s.Errorf("the mbox is %q", got)
 	}
-	all, err := tree.Undo(s.Context(), any)
+	all, err := tree.Undo(s.Context(), anyRun)
 	if err != nil || len(all) > 1 || len(all) == 1 && all[0].Stayed.Len() > 0 {
 		s.Errorf("undone %+v, %v", all, err)
 	}
@@ -366,7 +366,7 @@ func TestNoRoomForACopy(t *testing.T) {
 	long := strings.Repeat(oldMbox, 64<<10/len(oldMbox))
 	s.put(mbox, long)
 	s.put(byMbox, newMbox)
-	s.with(func(*Tree) {}) // as after another run
+	s.with(func(*Tree) {})                // as after another run
 	for _, room := range []int{40, 120} { // KiB
 		ballast := filepath.Join(dir, "ballast")
 		fill(t, ballast, room)
@@ -401,7 +401,7 @@ func TestKilledBringingBackLate(t *testing.T) {
 			t.Errorf("after %s the mbox has %d names", step.line, n)
 		}
 		tree, _ := s.recover(step.line)
-		_, err := tree.Undo(t.Context(), any)
+		_, err := tree.Undo(t.Context(), anyRun)
 		s.ok(err)
 		tree.Close()
 		if got := s.read(mbox); got != oldMbox+arrived {
