@@ -1,14 +1,18 @@
 package archiveprune
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
+	"rplan/lib/diag"
 	"rplan/lib/mbox"
 )
 
@@ -26,7 +30,8 @@ type evidence struct {
 // source is one file with messages.
 type source struct {
 	file     *layout.File
-	plain    bool // an mbox that is not compressed
+	opened   fs.FileInfo // as it was before it was read
+	plain    bool        // an mbox that is not compressed
 	messages []message
 }
 
@@ -107,7 +112,11 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 		return err
 	}
 	defer file.Close()
-	g.sources = append(g.sources, source{file: f})
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	g.sources = append(g.sources, source{file: f, opened: info})
 	if f.Kind == layout.Message {
 		m, err := mbox.ReadMessage(file, f.Size, g.now)
 		if err != nil {
@@ -163,6 +172,39 @@ func (g *gatherer) add(m mbox.Message) {
 	g.sources[last].messages = append(g.sources[last].messages, kept)
 	g.messages++
 	g.bytes += m.Size()
+}
+
+// stillThere makes sure that the sources are what was read, but for mail that came in since.
+func (e *evidence) stillThere(root *os.Root) error {
+	for i := range e.sources {
+		s := &e.sources[i]
+		same, err := s.same(root)
+		if err == nil && !same {
+			err = errors.New("it was changed since it was read")
+		}
+		if err != nil {
+			return diag.TryAgain.Errorf("%q: %w", s.file.Path, err).WithHint("nothing was removed; the next run reads it anew")
+		}
+	}
+	return nil
+}
+
+// same says whether a source has all that it had. To an mbox mail may have been added.
+func (s *source) same(root *os.Root) (bool, error) {
+	file, err := layout.Open(root, *s.file)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	now, err := file.Stat()
+	if err != nil || !s.plain || now.Size() <= s.opened.Size() {
+		return err == nil && now.Size() == s.opened.Size() && now.ModTime().Equal(s.opened.ModTime()), err
+	}
+	begin := make([]byte, len("\nFrom "))
+	if _, err := file.ReadAt(begin, s.opened.Size()); err != nil && err != io.EOF {
+		return false, err
+	}
+	return s.opened.Size() == 0 || bytes.HasPrefix(bytes.TrimPrefix(begin, []byte("\n")), []byte("From ")), nil
 }
 
 // find looks in the sources for what attachments, of these sizes, hold.

@@ -102,6 +102,11 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 	}
 	defer release(locks)
 	what := p.trashPlan()
+	if slices.ContainsFunc(p.verdicts, func(v verdict) bool { return v.goes() }) {
+		if err := p.evidence.stillThere(t.root); err != nil {
+			return err
+		}
+	}
 	if err := links.Add(t.root, p.links()); err != nil {
 		return err
 	}
