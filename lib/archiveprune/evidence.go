@@ -23,6 +23,7 @@ type evidence struct {
 	bytes    int64 // of messages, once decompressed
 	ids      map[digest]tally
 	unnamed  map[digest]tally // messages without Message-ID, by their layout.Key
+	torn     map[digest]bool  // other messages, of which bytes may be missing: they prove nothing
 	parts    map[digest]tally // decoded parts that are an attachment's content, by SHA-256
 	damage   []string         // why nothing of this archive may go
 }
@@ -55,8 +56,9 @@ type tally struct {
 	place  place // of the first
 }
 
-// named is the key of a Message-ID, or of a layout.Key.
-func named(id string) digest { return sha256.Sum256([]byte(id)) }
+// named is the name of a Message-ID, and keyed that of a layout.Key: whoever chooses an ID cannot have it equal a key.
+func named(id string) digest  { return sha256.Sum256([]byte("<" + id)) }
+func keyed(key string) digest { return sha256.Sum256([]byte(key)) }
 
 // place is where a message is.
 type place struct {
@@ -85,7 +87,7 @@ type gatherer struct {
 }
 
 func newEvidence() *evidence {
-	return &evidence{ids: map[digest]tally{}, unnamed: map[digest]tally{}, parts: map[digest]tally{}}
+	return &evidence{ids: map[digest]tally{}, unnamed: map[digest]tally{}, torn: map[digest]bool{}, parts: map[digest]tally{}}
 }
 
 // read reads all sources of an archive. Damage is no error: it is in the evidence.
@@ -162,12 +164,16 @@ func (g *gatherer) add(m mbox.Message) {
 		kept.date, kept.dating = m.Received.Unix(), mbox.Dated
 	}
 	at := place{last, m.Start}
-	if m.ID != "" {
-		key := named(m.ID)
-		g.ids[key] = g.ids[key].with(kept, at)
-	} else if text := layout.Key(m.Author, m.DateField, m.Subject); text != "" {
-		key := named(text)
-		g.unnamed[key] = g.unnamed[key].with(kept, at)
+	of, key, any := g.ids, named(m.ID), true
+	if m.ID == "" {
+		text := layout.Key(m.Author, m.DateField, m.Subject)
+		of, key, any = g.unnamed, keyed(text), text != ""
+	}
+	switch {
+	case any && m.Torn:
+		g.torn[key] = true
+	case any:
+		of[key] = of[key].with(kept, at)
 	}
 	g.sources[last].messages = append(g.sources[last].messages, kept)
 	g.messages++

@@ -20,6 +20,7 @@ const (
 	whyYoung    = "it is not old enough"
 	whyForever  = "it is kept for good"
 	whyUnproven = "its message is not in the mbox"
+	whyTorn     = "its message in the mbox may have lost its end"
 	whyRepeated = "more pages show its Message-ID than the mbox has messages of it"
 	whyUnread   = "it cannot be read"
 	whyDamage   = "the mbox is damaged"
@@ -137,7 +138,7 @@ func (p *planner) pages(ctx context.Context) error {
 		return err
 	}
 	for key, pages := range p.shows {
-		if len(pages) > max(p.evidence.ids[key].count, p.evidence.unnamed[key].count) {
+		if len(pages) > p.evidence.ids[key].count+p.evidence.unnamed[key].count {
 			for _, i := range pages {
 				p.verdicts[i].why = whyRepeated
 			}
@@ -172,6 +173,9 @@ func (p *planner) page(i int, v *verdict) {
 	key, t := p.evidence.prove(shown.ID, shown.Key(), shown.MadeUp())
 	if t.count == 0 {
 		v.why = whyUnproven
+		if p.evidence.torn[key] {
+			v.why = whyTorn
+		}
 		return
 	}
 	p.shows[key] = append(p.shows[key], i)
@@ -207,13 +211,11 @@ func (p *planner) unusable() string {
 
 // prove finds the messages that a page may show, by its Message-ID or, if there is none, by its key.
 func (e *evidence) prove(id, key string, madeUp bool) (digest, tally) {
-	if t, ok := e.ids[named(id)]; ok && id != "" {
-		return named(id), t
+	name := named(id)
+	if t, ok := e.ids[name]; id != "" && (ok || !madeUp) || key == "" {
+		return name, t
 	}
-	if id != "" && !madeUp || key == "" {
-		return digest{}, tally{}
-	}
-	return named(key), e.unnamed[named(key)]
+	return keyed(key), e.unnamed[keyed(key)]
 }
 
 func (p *planner) read(f *layout.File) (layout.Shown, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,3 +198,30 @@ func TestSourceChangesAfterProof(t *testing.T) {
 		})
 	}
 }
+
+// A mail whose end is lost in the mbox is whole in its page only.
+func TestTornMessages(t *testing.T) {
+	for name, c := range map[string]struct {
+		tear func(mbox []byte, second int) []byte // second is where the second of three mails begins
+		stay []int
+	}{
+		"nothing":             {func(b []byte, _ int) []byte { return b }, nil},
+		"in the header":       {func(b []byte, at int) []byte { return b[:at+bytes.Index(b[at:], []byte("\n\n"))+1] }, []int{1, 2}},
+		"in the header, then": {func(b []byte, at int) []byte { return slices.Concat(b[:at+bytes.Index(b[at:], []byte("\n\n"))+1], b[second(b, at):]) }, []int{1}},
+		"in a line, then":     {func(b []byte, at int) []byte { return slices.Concat(b[:second(b, at)-20], b[second(b, at):]) }, []int{1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProofTreeOf(t, archive.Make{Seed: 4, N: 3, Plain: true, Bare: true}, archive.PipermailOptions{})
+			p.change(p.Mbox, func(old []byte) []byte { return c.tear(old, second(old, 0)) })
+			stays := p.stays(Options{})
+			for i, page := range p.Pages {
+				if _, is := stays[p.in(page.Path)]; is != slices.Contains(c.stay, i) {
+					t.Errorf("page %d stays: %v", i, is)
+				}
+			}
+		})
+	}
+}
+
+// second is where the next mail begins after the one at an offset.
+func second(mbox []byte, at int) int { return at + 1 + bytes.Index(mbox[at+1:], []byte("\nFrom ")) + 1 }
