@@ -322,7 +322,7 @@ func (p *planner) anyPage(dir string) bool {
 	return false
 }
 
-// text says why a month as text stays, or "": each message in it must be in the sources, and old enough.
+// text says why a month as text stays, or "": each message in it must be in the sources, as often, and old enough.
 func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string) {
 	file, err := layout.Open(p.root, *f)
 	if err != nil {
@@ -336,6 +336,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 	defer r.Close()
 	scanner := mbox.NewScanner(r, p.gatherer.now)
 	scanner.Fields = true
+	seen := map[digest]int{}
 	for ctx.Err() == nil {
 		m, err := scanner.Next()
 		if err == io.EOF {
@@ -345,8 +346,8 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 			return whyUnread, err.Error()
 		}
 		made := layout.Shown{ID: m.ID}
-		_, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
-		if t.count == 0 {
+		key, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
+		if seen[key]++; seen[key] > t.count || m.Torn { // in a line of what is torn another may begin
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {

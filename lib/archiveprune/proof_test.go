@@ -205,10 +205,12 @@ func TestTornMessages(t *testing.T) {
 		tear func(mbox []byte, second int) []byte // second is where the second of three mails begins
 		stay []int
 	}{
-		"nothing":             {func(b []byte, _ int) []byte { return b }, nil},
-		"in the header":       {func(b []byte, at int) []byte { return b[:at+bytes.Index(b[at:], []byte("\n\n"))+1] }, []int{1, 2}},
-		"in the header, then": {func(b []byte, at int) []byte { return slices.Concat(b[:at+bytes.Index(b[at:], []byte("\n\n"))+1], b[second(b, at):]) }, []int{1}},
-		"in a line, then":     {func(b []byte, at int) []byte { return slices.Concat(b[:second(b, at)-20], b[second(b, at):]) }, []int{1, 2}},
+		"nothing":       {func(b []byte, _ int) []byte { return b }, nil},
+		"in the header": {func(b []byte, at int) []byte { return b[:at+bytes.Index(b[at:], []byte("\n\n"))+1] }, []int{1, 2}},
+		"in the header, then": {func(b []byte, at int) []byte {
+			return slices.Concat(b[:at+bytes.Index(b[at:], []byte("\n\n"))+1], b[second(b, at):])
+		}, []int{1}},
+		"in a line, then": {func(b []byte, at int) []byte { return slices.Concat(b[:second(b, at)-20], b[second(b, at):]) }, []int{1, 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProofTreeOf(t, archive.Make{Seed: 4, N: 3, Plain: true, Bare: true}, archive.PipermailOptions{})
@@ -225,3 +227,25 @@ func TestTornMessages(t *testing.T) {
 
 // second is where the next mail begins after the one at an offset.
 func second(mbox []byte, at int) int { return at + 1 + bytes.Index(mbox[at+1:], []byte("\nFrom ")) + 1 }
+
+// A month's text has as many messages of an ID as the mbox, or it has one that is nowhere else.
+func TestTextWithMoreThanTheMbox(t *testing.T) {
+	const another = "\nFrom a at example.org  Fri Jan  3 11:00:00 2003\nFrom: a at example.org (A)\nDate: Fri, 3 Jan 2003 11:00:00 +0000\nSubject: another\nMessage-ID: <%s>\n\nIt is nowhere else.\n\n"
+	for name, c := range map[string]struct {
+		change func(text []byte, id string) []byte
+		why    string
+	}{
+		"nothing":           {func(b []byte, _ string) []byte { return b }, ""},
+		"the same ID":       {func(b []byte, id string) []byte { return fmt.Appendf(b, another, id) }, whyText},
+		"in another's line": {func(b []byte, id string) []byte { return fmt.Appendf(bytes.TrimSpace(b), another[1:], id) }, whyText},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProofTree(t, 3, archive.PipermailOptions{})
+			text := p.HTML + "/2003-January.txt"
+			p.change(text, func(old []byte) []byte { return c.change(old, p.Pages[0].ID) })
+			if why := p.stays(Options{})[p.in(text)]; why != c.why {
+				t.Errorf("it stays as %q, not as %q", why, c.why)
+			}
+		})
+	}
+}
