@@ -87,7 +87,7 @@ type planner struct {
 
 	*plan
 	shows    map[digest][]int    // what pages show, as indices of verdicts
-	attached map[string][]string // which pages lead to an attachment
+	attached map[string][]string // which pages lead to an attachment, or to a directory of them
 	staying  map[string]int      // how many pages stay, by directory, and all above it
 	again    map[string]bool     // directories of pages that were made again a short while ago
 }
@@ -260,11 +260,12 @@ func (p *planner) attachment(v *verdict, stays func(page string) bool) {
 		return
 	}
 	t := p.evidence.parts[content]
-	switch i := slices.IndexFunc(p.attached[v.file.Path], stays); {
+	pages := slices.Concat(p.attached[v.file.Path], p.attached[path.Dir(v.file.Path)])
+	switch i := slices.IndexFunc(pages, stays); {
 	case t.count == 0:
 		v.why = whyNotFound
 	case i >= 0:
-		v.why, v.detail = whyLinked, p.attached[v.file.Path][i]
+		v.why, v.detail = whyLinked, pages[i]
 	default:
 		v.why = young(t, p.bounds.pages())
 	}
