@@ -27,7 +27,7 @@ const lockWait = time.Minute
 func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
 	e, p, err := r.look(ctx, t, a, policy)
 	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", a.List, err)
+		return newResult(t.path, a), fmt.Errorf("list %q: %w", a.List, err)
 	}
 	result := p.result(t.path)
 	switch {
