@@ -34,7 +34,9 @@ func TestAttachmentsOfAPageThatStays(t *testing.T) {
 	}
 	its := made.Files[0]
 	page := "dev/" + filepath.Dir(its) + ".html"
-	p.change(page, func(old []byte) []byte { return bytes.Replace(old, []byte("<!--X-Message-Id: "), []byte("<!--X-Message-Id: not"), 1) })
+	p.change(page, func(old []byte) []byte {
+		return bytes.Replace(old, []byte("<!--X-Message-Id: "), []byte("<!--X-Message-Id: not"), 1)
+	})
 	stays := p.stays(Options{})
 	if stays[page] != whyUnproven {
 		t.Fatalf("page %q stays as %q", page, stays[page])

@@ -15,9 +15,9 @@ func TestFailuresAreCounted(t *testing.T) {
 	p := newProofTree(t, 3, archive.PipermailOptions{})
 	metrics := filepath.Join(t.TempDir(), "prune.prom")
 	config := p.setting()
-	text, _ := os.ReadFile(config)
+	toml, _ := os.ReadFile(config)
 	missing := filepath.Join(t.TempDir(), "missing")
-	os.WriteFile(config, []byte(strings.Replace(string(text), "trees = [", `trees = ["`+missing+`", `, 1)), 0o600)
+	os.WriteFile(config, []byte(strings.Replace(string(toml), "trees = [", `trees = ["`+missing+`", `, 1)), 0o600)
 
 	results, err := p.run(Options{Config: config, Metrics: metrics})
 	if diag.KindOf(err) != diag.Partial {
