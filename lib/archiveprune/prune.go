@@ -30,6 +30,14 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 		return newResult(t.path, a), fmt.Errorf("list %q: %w", a.List, err)
 	}
 	result := p.result(t.path)
+	doubt := r.clock(t, p)
+	switch {
+	case refused == nil && doubt != nil && r.o.Apply:
+		t.doubt = true
+		return result, doubt
+	case refused == nil && doubt != nil:
+		result.Notes = append(result.Notes, "--apply would refuse: "+doubt.Error())
+	}
 	switch {
 	case refused != nil && (r.o.Apply || !errors.Is(refused, ErrUnlisted)):
 		return result, refused

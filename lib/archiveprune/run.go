@@ -67,6 +67,10 @@ type tree struct {
 	root     *os.Root
 	trash    *trash.Tree // only of a run that changes something
 	archives []layout.Archive
+
+	newest time.Time // about when somebody last wrote to any of them, once clock has looked (dated)
+	dated  bool
+	doubt  bool // the clock may be wrong
 }
 
 func (t *tree) close() {
@@ -225,6 +229,9 @@ func (r *runner) together(errs []error) error {
 // finish is for the end of a tree: links of pages that went are published, and the trash emptied.
 func (r *runner) finish(ctx context.Context, t *tree) error {
 	_, err := links.Publish(ctx, t.root)
+	if t.doubt { // then nobody knows how old the trash is either
+		return err
+	}
 	progress := r.env.Progress("files deleted")
 	defer progress.Done()
 	before := r.env.Now().AddDate(0, 0, -r.c.TrashDays).Add(time.Second) // this run's own, with --trash-days 0
