@@ -1,14 +1,18 @@
 package archiveprune
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
+	"rplan/lib/diag"
 	"rplan/lib/mbox"
 )
 
@@ -19,6 +23,7 @@ type evidence struct {
 	bytes    int64 // of messages, once decompressed
 	ids      map[digest]tally
 	unnamed  map[digest]tally // messages without Message-ID, by their layout.Key
+	torn     map[digest]bool  // other messages, of which bytes may be missing: they prove nothing
 	parts    map[digest]tally // decoded parts that are an attachment's content, by SHA-256
 	damage   []string         // why nothing of this archive may go
 }
@@ -26,7 +31,8 @@ type evidence struct {
 // source is one file with messages.
 type source struct {
 	file     *layout.File
-	plain    bool // an mbox that is not compressed
+	opened   fs.FileInfo // as it was before it was read
+	plain    bool        // an mbox that is not compressed
 	messages []message
 }
 
@@ -50,8 +56,9 @@ type tally struct {
 	place  place // of the first
 }
 
-// named is the key of a Message-ID, or of a layout.Key.
-func named(id string) digest { return sha256.Sum256([]byte(id)) }
+// named is the name of a Message-ID, and keyed that of a layout.Key: whoever chooses an ID cannot have it equal a key.
+func named(id string) digest  { return sha256.Sum256([]byte("<" + id)) }
+func keyed(key string) digest { return sha256.Sum256([]byte(key)) }
 
 // place is where a message is.
 type place struct {
@@ -80,7 +87,7 @@ type gatherer struct {
 }
 
 func newEvidence() *evidence {
-	return &evidence{ids: map[digest]tally{}, unnamed: map[digest]tally{}, parts: map[digest]tally{}}
+	return &evidence{ids: map[digest]tally{}, unnamed: map[digest]tally{}, torn: map[digest]bool{}, parts: map[digest]tally{}}
 }
 
 // read reads all sources of an archive. Damage is no error: it is in the evidence.
@@ -107,7 +114,11 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 		return err
 	}
 	defer file.Close()
-	g.sources = append(g.sources, source{file: f})
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	g.sources = append(g.sources, source{file: f, opened: info})
 	if f.Kind == layout.Message {
 		m, err := mbox.ReadMessage(file, f.Size, g.now)
 		if err != nil {
@@ -153,16 +164,53 @@ func (g *gatherer) add(m mbox.Message) {
 		kept.date, kept.dating = m.Received.Unix(), mbox.Dated
 	}
 	at := place{last, m.Start}
-	if m.ID != "" {
-		key := named(m.ID)
-		g.ids[key] = g.ids[key].with(kept, at)
-	} else if text := layout.Key(m.Author, m.DateField, m.Subject); text != "" {
-		key := named(text)
-		g.unnamed[key] = g.unnamed[key].with(kept, at)
+	of, key, any := g.ids, named(m.ID), true
+	if m.ID == "" {
+		text := layout.Key(m.Author, m.DateField, m.Subject)
+		of, key, any = g.unnamed, keyed(text), text != ""
+	}
+	switch {
+	case any && m.Torn:
+		g.torn[key] = true
+	case any:
+		of[key] = of[key].with(kept, at)
 	}
 	g.sources[last].messages = append(g.sources[last].messages, kept)
 	g.messages++
 	g.bytes += m.Size()
+}
+
+// stillThere makes sure that the sources are what was read, but for mail that came in since.
+func (e *evidence) stillThere(root *os.Root) error {
+	for i := range e.sources {
+		s := &e.sources[i]
+		same, err := s.same(root)
+		if err == nil && !same {
+			err = errors.New("it was changed since it was read")
+		}
+		if err != nil {
+			return diag.TryAgain.Errorf("%q: %w", s.file.Path, err).WithHint("nothing was removed; the next run reads it anew")
+		}
+	}
+	return nil
+}
+
+// same says whether a source has all that it had. To an mbox mail may have been added.
+func (s *source) same(root *os.Root) (bool, error) {
+	file, err := layout.Open(root, *s.file)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	now, err := file.Stat()
+	if err != nil || !s.plain || now.Size() <= s.opened.Size() {
+		return err == nil && now.Size() == s.opened.Size() && now.ModTime().Equal(s.opened.ModTime()), err
+	}
+	begin := make([]byte, len("\nFrom "))
+	if _, err := file.ReadAt(begin, s.opened.Size()); err != nil && err != io.EOF {
+		return false, err
+	}
+	return s.opened.Size() == 0 || bytes.HasPrefix(bytes.TrimPrefix(begin, []byte("\n")), []byte("From ")), nil
 }
 
 // find looks in the sources for what attachments, of these sizes, hold.

@@ -21,6 +21,7 @@ const (
 	whyYoung    = "it is not old enough"
 	whyForever  = "it is kept for good"
 	whyUnproven = "its message is not in the mbox"
+	whyTorn     = "its message in the mbox may have lost its end"
 	whyRepeated = "more pages show its Message-ID than the mbox has messages of it"
 	whyUnread   = "it cannot be read"
 	whyDamage   = "the mbox is damaged"
@@ -139,7 +140,7 @@ func (p *planner) pages(ctx context.Context) error {
 		return err
 	}
 	for key, pages := range p.shows {
-		if len(pages) > max(p.evidence.ids[key].count, p.evidence.unnamed[key].count) {
+		if len(pages) > p.evidence.ids[key].count+p.evidence.unnamed[key].count {
 			for _, i := range pages {
 				p.verdicts[i].why = whyRepeated
 			}
@@ -175,6 +176,9 @@ func (p *planner) page(i int, v *verdict) {
 	key, t := p.evidence.prove(shown.ID, shown.Key(), shown.MadeUp())
 	if t.count == 0 {
 		v.why = whyUnproven
+		if p.evidence.torn[key] {
+			v.why = whyTorn
+		}
 		return
 	}
 	p.shows[key] = append(p.shows[key], i)
@@ -248,13 +252,11 @@ func (p *planner) unusable() string {
 
 // prove finds the messages that a page may show, by its Message-ID or, if there is none, by its key.
 func (e *evidence) prove(id, key string, madeUp bool) (digest, tally) {
-	if t, ok := e.ids[named(id)]; ok && id != "" {
-		return named(id), t
+	name := named(id)
+	if t, ok := e.ids[name]; id != "" && (ok || !madeUp) || key == "" {
+		return name, t
 	}
-	if id != "" && !madeUp || key == "" {
-		return digest{}, tally{}
-	}
-	return named(key), e.unnamed[named(key)]
+	return keyed(key), e.unnamed[keyed(key)]
 }
 
 func (p *planner) read(f *layout.File) (layout.Shown, error) {
@@ -370,7 +372,7 @@ func (p *planner) anyPage(dir string) bool {
 	return false
 }
 
-// text says why a month as text stays, or "": each message in it must be in the sources, and old enough.
+// text says why a month as text stays, or "": each message in it must be in the sources, as often, and old enough.
 func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string) {
 	file, err := layout.Open(p.root, *f)
 	if err != nil {
@@ -384,6 +386,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 	defer r.Close()
 	scanner := mbox.NewScanner(r, p.gatherer.now)
 	scanner.Fields = true
+	seen := map[digest]int{}
 	for ctx.Err() == nil {
 		m, err := scanner.Next()
 		if err == io.EOF {
@@ -393,8 +396,8 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 			return whyUnread, err.Error()
 		}
 		made := layout.Shown{ID: m.ID}
-		_, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
-		if t.count == 0 {
+		key, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
+		if seen[key]++; seen[key] > t.count || m.Torn { // in a line of what is torn another may begin
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {

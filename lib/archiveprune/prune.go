@@ -27,9 +27,17 @@ const lockWait = time.Minute
 func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
 	e, p, err := r.look(ctx, t, a, policy)
 	if err != nil {
-		return nil, fmt.Errorf("list %q: %w", a.List, err)
+		return newResult(t.path, a), fmt.Errorf("list %q: %w", a.List, err)
 	}
 	result := p.result(t.path)
+	doubt := r.clock(t, p)
+	switch {
+	case refused == nil && doubt != nil && r.o.Apply:
+		t.doubt = true
+		return result, doubt
+	case refused == nil && doubt != nil:
+		result.Notes = append(result.Notes, "--apply would refuse: "+doubt.Error())
+	}
 	switch {
 	case refused != nil && (r.o.Apply || !errors.Is(refused, ErrUnlisted)):
 		return result, refused
@@ -102,6 +110,11 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 	}
 	defer release(locks)
 	what := p.trashPlan()
+	if slices.ContainsFunc(p.verdicts, func(v verdict) bool { return v.goes() }) {
+		if err := p.evidence.stillThere(t.root); err != nil {
+			return err
+		}
+	}
 	if err := links.Add(t.root, p.links()); err != nil {
 		return err
 	}

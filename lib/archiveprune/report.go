@@ -11,8 +11,13 @@ import (
 // mostPaths are named of each reason; --json has them all.
 const mostPaths = 5
 
-// text is the report of all lists: a table, and below it what stays and why.
+// text is the report of all lists: a table, and below it what stays and why. What failed for a whole tree
+// is an error of the run, and said at its end.
 func text(results []*Result, applied bool) string {
+	results = slices.DeleteFunc(slices.Clone(results), func(r *Result) bool { return r.List == "" })
+	if len(results) == 0 {
+		return ""
+	}
 	goes := "would go"
 	if applied {
 		goes = "gone"

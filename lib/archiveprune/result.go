@@ -25,7 +25,7 @@ type Reason struct {
 
 // Result is what was found in the archive of a list, and done to it.
 type Result struct {
-	List     string                 `json:"list"`
+	List     string                 `json:"list"` // "" where something failed for the whole tree
 	Layout   layout.Layout          `json:"layout"`
 	Tree     string                 `json:"tree"`
 	Dir      string                 `json:"dir"`
@@ -52,10 +52,14 @@ type Scrubbed struct {
 	Addresses int `json:"addresses"`
 }
 
+func newResult(tree string, a *layout.Archive) *Result {
+	return &Result{List: a.List, Layout: a.Layout, Tree: tree, Dir: a.Dir, Kinds: map[layout.Kind]Amount{}, Reasons: []Reason{}}
+}
+
 // result sums a plan up.
 func (p *plan) result(tree string) *Result {
-	r := &Result{List: p.archive.List, Layout: p.archive.Layout, Tree: tree, Dir: p.archive.Dir,
-		Messages: p.evidence.messages, Kinds: map[layout.Kind]Amount{}, Kept: p.kept, Damage: p.evidence.damage}
+	r := newResult(tree, p.archive)
+	r.Messages, r.Kept, r.Damage = p.evidence.messages, p.kept, p.evidence.damage
 	for i := range p.archive.Files {
 		f := &p.archive.Files[i]
 		a := r.Kinds[f.Kind]

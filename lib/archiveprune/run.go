@@ -45,7 +45,7 @@ func Run(ctx context.Context, env *app.Env, o Options) error {
 		return err
 	}
 	c.Override(&o)
-	r := &runner{env: env, o: o, c: c, now: env.Now(), found: map[string]bool{}}
+	r := &runner{env: env, o: o, c: c, now: env.Now(), results: []*Result{}, found: map[string]bool{}}
 	if r.standing, err = c.ReadStanding(ctx); err != nil {
 		return err
 	}
@@ -69,6 +69,10 @@ type tree struct {
 	root     *os.Root
 	trash    *trash.Tree // only of a run that changes something
 	archives []layout.Archive
+
+	newest time.Time // about when somebody last wrote to any of them, once clock has looked (dated)
+	dated  bool
+	doubt  bool // the clock may be wrong
 }
 
 func (t *tree) close() {
@@ -162,7 +166,7 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 	var errs []error
 	for _, path := range r.c.Trees {
 		t, err := r.open(ctx, path)
-		errs = append(errs, err)
+		errs = append(errs, r.failing(path, err))
 		if t == nil {
 			continue
 		}
@@ -179,7 +183,7 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 			}
 		}
 		if r.o.Apply && ctx.Err() == nil {
-			errs = append(errs, r.finish(ctx, t))
+			errs = append(errs, r.failing(path, r.finish(ctx, t)))
 		}
 		t.close()
 	}
@@ -187,6 +191,16 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 		return context.Cause(ctx)
 	}
 	return r.together(append(errs, r.missing()))
+}
+
+// failing has the results tell of what went wrong for a whole tree.
+func (r *runner) failing(tree string, err error) error {
+	if err != nil {
+		result := newResult(tree, &layout.Archive{})
+		result.Err, result.Error = err, err.Error()
+		r.results = append(r.results, result)
+	}
+	return err
 }
 
 // together is one error for several. It is partial where something else was done, or if they are of several kinds.
@@ -217,6 +231,9 @@ func (r *runner) together(errs []error) error {
 // finish is for the end of a tree: links of pages that went are published, and the trash emptied.
 func (r *runner) finish(ctx context.Context, t *tree) error {
 	_, err := links.Publish(ctx, t.root)
+	if t.doubt { // then nobody knows how old the trash is either
+		return err
+	}
 	progress := r.env.Progress("files deleted")
 	defer progress.Done()
 	before := r.env.Now().AddDate(0, 0, -r.c.TrashDays).Add(time.Second) // this run's own, with --trash-days 0
@@ -231,11 +248,9 @@ func (r *runner) finish(ctx context.Context, t *tree) error {
 func (r *runner) prune(ctx context.Context) error {
 	err := r.each(ctx, func(t *tree, a *layout.Archive, policy *Policy, refused error) error {
 		result, err := r.archive(ctx, t, a, policy, refused)
-		if result != nil {
-			r.results = append(r.results, result)
-			if err != nil {
-				result.Err, result.Error = err, err.Error()
-			}
+		r.results = append(r.results, result)
+		if err != nil {
+			result.Err, result.Error = err, err.Error()
 		}
 		return err
 	})

@@ -54,6 +54,7 @@ func (s *Scanner) judgeMiddle(m *Message) {
 		return
 	}
 	if _, strict := fromLine(line); strict {
+		m.Torn = true
 		m.doubt("a From_ line at %d, in the middle of a line", s.base+int64(s.from))
 	}
 }

@@ -40,6 +40,7 @@ type Message struct {
 	Author    string    // From, unfolded and raw; only if the Scanner was asked for Fields
 	Subject   string    // Subject, likewise
 	DateField string    // Date, likewise
+	Torn      bool      // bytes of it may be missing: its header has no end, or another message goes on in one of its lines
 	Doubt     string    // why its bounds are not sure, such as `a line "From " at 123`; "" when they are
 }
 

@@ -96,7 +96,7 @@ func (s *Scanner) message(m *Message) error {
 	}
 	m.End = s.base + int64(s.p)
 	if ended {
-		m.Body = m.End
+		m.Body, m.Torn = m.End, true
 	}
 	return err
 }
