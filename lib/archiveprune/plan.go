@@ -32,6 +32,7 @@ const (
 	whyDoubtful = "where it begins or ends is not sure"
 	whyNumbers  = "without it new pages would get the addresses of old ones"
 	whyOther    = "it is none of an archive's files"
+	whyPassed   = "it is no regular file, or cannot be looked at"
 )
 
 // verdict is what becomes of one file that is no source.
