@@ -28,6 +28,7 @@ const (
 	whyText     = "a message in it is not in the mbox"
 	whyNotFound = "it is in no message of the mbox"
 	whyLinked   = "a page that stays leads to it"
+	whyCut      = "its message is the last of the mbox, and may be cut off"
 	whyRebuilt  = "it was made again a short while ago"
 	whyDoubtful = "where it begins or ends is not sure"
 	whyNumbers  = "without it new pages would get the addresses of old ones"
@@ -87,6 +88,7 @@ type planner struct {
 
 	*plan
 	shows    map[digest][]int    // what pages show, as indices of verdicts
+	ends     []int               // pages of messages with which an mbox ends, likewise
 	attached map[string][]string // which pages lead to an attachment
 	staying  map[string]int      // how many pages stay, by directory, and all above it
 	again    map[string]bool     // directories of pages that were made again a short while ago
@@ -144,6 +146,7 @@ func (p *planner) pages(ctx context.Context) error {
 			}
 		}
 	}
+	p.lost()
 	return p.each(ctx, layout.Page, func(_ int, v *verdict) {
 		if v.goes() {
 			return
@@ -155,6 +158,18 @@ func (p *planner) pages(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// lost keeps the pages of messages with which an mbox ends, if there are pages without messages: it may have
+// been cut off, and where that is after an empty line nothing else shows it.
+func (p *planner) lost() {
+	if slices.ContainsFunc(p.verdicts, func(v verdict) bool { return v.why == whyUnproven || v.why == whyRepeated }) {
+		for _, i := range p.ends {
+			if p.verdicts[i].goes() {
+				p.verdicts[i].why = whyCut
+			}
+		}
+	}
 }
 
 // page judges one page by itself.
@@ -178,7 +193,16 @@ func (p *planner) page(i int, v *verdict) {
 	p.shows[key] = append(p.shows[key], i)
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())
-	if v.why == "" && young(t, p.bounds.mbox) != "" && p.madeAgain(path.Dir(v.file.Path)) {
+	if v.why != "" || young(t, p.bounds.mbox) == "" { // with its message it goes whatever else is true
+		return
+	}
+	if t.ends {
+		p.ends = append(p.ends, i)
+	}
+	switch {
+	case t.cut:
+		v.why = whyCut
+	case p.madeAgain(path.Dir(v.file.Path)):
 		v.why = whyRebuilt
 	}
 }
@@ -350,6 +374,9 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {
 			return why, ""
+		}
+		if t.cut && young(t, p.bounds.mbox) != "" {
+			return whyCut, ""
 		}
 	}
 	return whyYoung, ""
