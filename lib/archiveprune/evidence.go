@@ -43,6 +43,8 @@ type message struct {
 	date     int64 // in seconds since 1970, by the rule for dates; noDate
 	dating   mbox.Dating
 	doubtful bool
+	ends     bool // it is the last of its mbox
+	cut      bool // and may lack its end: no empty line comes after it, or none but that of its header
 }
 
 // noDate is the date of a message that has none.
@@ -54,6 +56,8 @@ type tally struct {
 	newest int64 // date of the newest of them; noDate if one of them has none
 	dating mbox.Dating
 	place  place // of the first
+	ends   bool  // one of them is the last of its mbox
+	cut    bool  // and may lack its end
 }
 
 // named is the name of a Message-ID, and keyed that of a layout.Key: whoever chooses an ID cannot have it equal a key.
@@ -74,6 +78,7 @@ func (t tally) with(m message, at place) tally {
 		t.newest, t.dating = m.date, m.dating
 	}
 	t.count++
+	t.ends, t.cut = t.ends || m.ends, t.cut || m.cut
 	return t
 }
 
@@ -124,7 +129,7 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 		if err != nil {
 			return err
 		}
-		g.add(m)
+		g.add(m, nil)
 		return nil
 	}
 	r, err := mbox.Open(file)
@@ -133,18 +138,29 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 	}
 	defer r.Close()
 	g.sources[len(g.sources)-1].plain = r == io.ReadCloser(file)
+	return g.mbox(ctx, newWitness(r))
+}
+
+// mbox takes the messages of one.
+func (g *gatherer) mbox(ctx context.Context, r *witness) error {
 	scanner := mbox.NewScanner(r, g.now)
 	scanner.Fields = true
-	for {
+	var last mbox.Message // which is added when it is known whether another comes after it
+	for n := 0; ; n++ {
 		m, err := scanner.Next()
+		if n > 0 && err == nil {
+			g.add(last, nil)
+		} else if n > 0 && err == io.EOF {
+			g.add(last, r)
+		}
 		if err == io.EOF {
-			return nil
+			return r.damage(&last)
 		}
 		if err != nil {
 			return err
 		}
-		g.add(m)
-		if g.messages%256 == 0 {
+		last = m
+		if n%256 == 0 {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -153,10 +169,14 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 	}
 }
 
-// add takes a message of the last source.
-func (g *gatherer) add(m mbox.Message) {
+// add takes a message of the last source, with what saw its end if it is the last in it.
+func (g *gatherer) add(m mbox.Message, end *witness) {
 	last := len(g.sources) - 1
-	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: m.Dating, doubtful: m.Doubt != ""}
+	if !g.sources[last].plain { // what is compressed ends as whole as it was
+		end = nil
+	}
+	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: m.Dating, doubtful: m.Doubt != "",
+		ends: end != nil, cut: end != nil && (!end.emptyLine() || m.Body == m.End)}
 	switch {
 	case m.Dating == mbox.Dated:
 		kept.date = m.Date.Unix()

@@ -30,10 +30,12 @@ const (
 	whyText     = "a message in it is not in the mbox"
 	whyNotFound = "it is in no message of the mbox"
 	whyLinked   = "a page that stays leads to it"
+	whyCut      = "its message is the last of the mbox, and may be cut off"
 	whyRebuilt  = "it was made again a short while ago"
 	whyDoubtful = "where it begins or ends is not sure"
 	whyNumbers  = "without it new pages would get the addresses of old ones"
 	whyOther    = "it is none of an archive's files"
+	whyPassed   = "it is no regular file, or cannot be looked at"
 )
 
 // verdict is what becomes of one file that is no source.
@@ -90,6 +92,7 @@ type planner struct {
 	*plan
 	shows    map[digest][]int    // what pages show, as indices of verdicts
 	attached map[string][]string // which pages lead to an attachment, or to a directory of them
+	ends     []int               // pages of messages with which an mbox ends, likewise
 	staying  map[string]int      // how many pages stay, by directory, and all above it
 	again    map[string]bool     // directories of pages that were made again a short while ago
 }
@@ -146,6 +149,7 @@ func (p *planner) pages(ctx context.Context) error {
 			}
 		}
 	}
+	p.lost()
 	p.keepLast()
 	return p.each(ctx, layout.Page, func(_ int, v *verdict) {
 		if v.goes() {
@@ -158,6 +162,18 @@ func (p *planner) pages(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// lost keeps the pages of messages with which an mbox ends, if there are pages without messages: it may have
+// been cut off, and where that is after an empty line nothing else shows it.
+func (p *planner) lost() {
+	if slices.ContainsFunc(p.verdicts, func(v verdict) bool { return v.why == whyUnproven || v.why == whyRepeated }) {
+		for _, i := range p.ends {
+			if p.verdicts[i].goes() {
+				p.verdicts[i].why = whyCut
+			}
+		}
+	}
 }
 
 // page judges one page by itself.
@@ -185,7 +201,16 @@ func (p *planner) page(i int, v *verdict) {
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())
 	v.expired = v.why == "" && young(t, p.bounds.mbox) == ""
-	if v.why == "" && !v.expired && p.madeAgain(path.Dir(v.file.Path)) {
+	if v.why != "" || v.expired { // with its message it goes whatever else is true
+		return
+	}
+	if t.ends {
+		p.ends = append(p.ends, i)
+	}
+	switch {
+	case t.cut:
+		v.why = whyCut
+	case p.madeAgain(path.Dir(v.file.Path)):
 		v.why = whyRebuilt
 	}
 }
@@ -402,6 +427,9 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {
 			return why, ""
+		}
+		if t.cut && young(t, p.bounds.mbox) != "" {
+			return whyCut, ""
 		}
 	}
 	return whyYoung, ""

@@ -48,7 +48,12 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 			return result, fmt.Errorf("list %q: %w", a.List, err)
 		}
 	}
-	if r.o.Apply && refused == nil {
+	switch {
+	case !r.o.Apply || refused != nil:
+	case len(e.damage) > 0:
+		err = diag.Refused.Errorf("nothing is changed, as what it has of messages is damaged: %s", e.damage[0]).
+			WithHint("mend it, or take it from a backup; rp-archive-prune without --apply says all that is wrong")
+	default:
 		err = r.apply(ctx, t, p, policy, result)
 	}
 	if err != nil {

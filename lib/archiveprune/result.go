@@ -32,7 +32,7 @@ type Result struct {
 	Messages int                    `json:"messages"`
 	Kinds    map[layout.Kind]Amount `json:"kinds"`
 	Goes     Amount                 `json:"goes"`           // files
-	Stays    Amount                 `json:"stays"`          // files that are no source
+	Stays    Amount                 `json:"stays"`          // what is no source: files, and what is passed over
 	Reasons  []Reason               `json:"reasons"`        // of those
 	Expired  Amount                 `json:"expired"`        // messages that are too old
 	Kept     map[string]int         `json:"kept,omitempty"` // messages that would be, and why they stay
@@ -67,22 +67,26 @@ func (p *plan) result(tree string) *Result {
 		r.Kinds[f.Kind] = a
 	}
 	reasons := map[string]*Reason{}
+	stays := func(path string, size int64, why, detail string) {
+		r.Stays.add(size)
+		if reasons[why] == nil {
+			reasons[why] = &Reason{Why: why}
+		}
+		reasons[why].add(size)
+		if !slices.Contains([]string{whyYoung, whyForever, whyPages, whyRebuilt, whyNumbers}, why) {
+			reasons[why].Paths = append(reasons[why].Paths, path+after(detail))
+		}
+	}
 	for i := range p.verdicts {
 		v := &p.verdicts[i]
 		if v.goes() {
 			r.Goes.add(v.file.Size)
 			continue
 		}
-		r.Stays.add(v.file.Size)
-		reason := reasons[v.why]
-		if reason == nil {
-			reason = &Reason{Why: v.why}
-			reasons[v.why] = reason
-		}
-		reason.add(v.file.Size)
-		if !slices.Contains([]string{whyYoung, whyForever, whyPages, whyRebuilt, whyNumbers}, v.why) {
-			reason.Paths = append(reason.Paths, v.file.Path+after(v.detail))
-		}
+		stays(v.file.Path, v.file.Size, v.why, v.detail)
+	}
+	for _, l := range p.archive.Left {
+		stays(l.Path, 0, whyPassed, l.Why)
 	}
 	for _, reason := range reasons {
 		r.Reasons = append(r.Reasons, *reason)

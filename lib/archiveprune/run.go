@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,12 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 			return nil, err
 		}
 	}
-	archives, _, err := layout.Find(root, r.c.Layout)
+	archives, left, err := layout.Find(root, r.c.Layout)
+	if !r.o.Changes() && len(r.o.Args) == 0 { // what no list's part of the report can name
+		for _, l := range left {
+			fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(filepath.Join(path, l.Path)), harmless(l.Why))
+		}
+	}
 	for _, a := range archives {
 		if r.asked(a.List) {
 			t.archives = append(t.archives, a)
