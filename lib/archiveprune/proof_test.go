@@ -206,7 +206,7 @@ func TestTornMessages(t *testing.T) {
 		stay []int
 	}{
 		"nothing":       {func(b []byte, _ int) []byte { return b }, nil},
-		"in the header": {func(b []byte, at int) []byte { return b[:at+bytes.Index(b[at:], []byte("\n\n"))+1] }, []int{1, 2}},
+		"in the header": {func(b []byte, at int) []byte { return b[:at+bytes.Index(b[at:], []byte("\n\n"))+1] }, []int{0, 1, 2}}, // the mbox is damaged
 		"in the header, then": {func(b []byte, at int) []byte {
 			return slices.Concat(b[:at+bytes.Index(b[at:], []byte("\n\n"))+1], b[second(b, at):])
 		}, []int{1}},
