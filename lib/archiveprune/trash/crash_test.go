@@ -366,7 +366,7 @@ func TestNoRoomForACopy(t *testing.T) {
 	long := strings.Repeat(oldMbox, 64<<10/len(oldMbox))
 	s.put(mbox, long)
 	s.put(byMbox, newMbox)
-	s.with(func(*Tree) {}) // as after another run
+	s.with(func(*Tree) {})                // as after another run
 	for _, room := range []int{40, 120} { // KiB
 		ballast := filepath.Join(dir, "ballast")
 		fill(t, ballast, room)
