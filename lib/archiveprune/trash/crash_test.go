@@ -208,18 +208,22 @@ func (s *scene) recover(at string) (*Tree, string) {
 }
 
 func TestKilledAtEveryStep(t *testing.T) {
+	steps := killScene(t, "run").steps("run")
+	halfway = steps[1+slices.IndexFunc(steps, func(s step) bool {
+		return strings.Contains(s.line, siftDir) && strings.Contains(s.line, "RENAME_EXCHANGE")
+	})]
 	for _, do := range []string{"run", "lock", "undo", "empty"} {
 		for _, what := range []string{"signal=KILL", "error=EIO"} {
-			t.Run(do+" "+what, func(t *testing.T) { killAll(t, do, what) })
+			t.Run(do+" "+what, func(t *testing.T) {
+				t.Parallel()
+				killAll(t, do, what)
+			})
 		}
 	}
 }
 
 func killAll(t *testing.T, do, what string) {
 	steps := killScene(t, do).steps(do)
-	if i := slices.IndexFunc(steps, func(s step) bool { return strings.Contains(s.line, "RENAME_EXCHANGE") }); do == "run" {
-		halfway = steps[i+1]
-	}
 	if len(steps) < 9 {
 		t.Errorf("there are only %d steps", len(steps))
 	}
@@ -300,7 +304,7 @@ func TestKilledWhileReplacing(t *testing.T) {
 				}
 				s := killScene(t, "mbox")
 				s.trace("mbox", append(args, "-o", "/dev/null", "-e", fmt.Sprintf("inject=%s:%s:when=%d", step.call, what, step.n))...)
-				seen[s.replaced(step, also == "")]++
+				seen[s.replaced(step, also == "", what == "signal=KILL")]++
 				if t.Failed() {
 					t.Fatalf("at %s, %s %s", step.line, what, also)
 				}
@@ -314,7 +318,7 @@ func TestKilledWhileReplacing(t *testing.T) {
 }
 
 // replaced checks what is left of a Replace that was killed, and undoes it.
-func (s *scene) replaced(step step, exchanged bool) (state string) {
+func (s *scene) replaced(step step, exchanged, killed bool) (state string) {
 	s.Helper()
 	kept := ".rplan/trash/20261126T182533Z-" + list + "/old/" + mbox
 	came := s.read(mbox) == newMbox+arrived
@@ -334,6 +338,9 @@ func (s *scene) replaced(step step, exchanged bool) (state string) {
 		}
 	case newMbox, newMbox + arrived:
 		state = map[bool]string{false: "new", true: "new, and all of it"}[got != newMbox]
+		if came && killed && got == newMbox {
+			s.Error("what came late is not in it")
+		}
 		info, err := os.Stat(s.at(kept))
 		s.ok(err)
 		if n, want := info.Sys().(*syscall.Stat_t).Nlink, map[bool]uint64{false: 1, true: 2}[exchanged]; uint64(n) != want {

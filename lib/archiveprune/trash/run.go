@@ -45,6 +45,7 @@ type Run struct {
 	journal *os.File
 	moved   count
 	brought map[string]int64 // by path, until where a replaced file's bytes are in its replacement too
+	missing bool             // some of them are not and should be
 
 	// For tests: called when a file has been replaced.
 	replaced func()
@@ -228,7 +229,7 @@ func (r *Run) ID() string { return r.id }
 // End says that no more comes. A run that moved nothing leaves nothing.
 func (r *Run) End() error {
 	defer r.close()
-	if holds(r.dir, siftDir) {
+	if holds(r.dir, siftDir) || r.missing {
 		return nil // it is as if we had been killed
 	}
 	if r.moved.files == 0 {

@@ -18,7 +18,7 @@ type Undone struct {
 // Undo brings back what the wanted runs have in the trash, the newest run first. It
 // never puts anything over what is there now: that stays in the trash, and is named.
 // A replaced file comes back with what was added to its replacement since; it is
-// refused if that was changed otherwise. It calls for the locks of the lists.
+// refused if that was changed otherwise. Hold is called for each.
 func (t *Tree) Undo(ctx context.Context, want func(Info) bool) ([]Undone, error) {
 	if err := t.locked(); err != nil {
 		return nil, err
