@@ -67,7 +67,7 @@ func TestRaceWithSymlink(t *testing.T) {
 		"files": func(p *Plan) { p.Dirs, p.Sifts = nil, nil },
 	}
 	tries, flips := 0, int64(0)
-	for tries < 250 && !t.Failed() {
+	for tries < 120 && !t.Failed() {
 		for sort, change := range sorts {
 			for _, dir := range []string{"dev/2019-May", "dev/html", "dev"} {
 				tries++

@@ -1,7 +1,6 @@
 package trash
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -49,7 +48,7 @@ func TestUndoOfReplaced(t *testing.T) {
 // One that was changed in any other way stays as it is, and the old one in the trash.
 func TestUndoOfReplacedAndChanged(t *testing.T) {
 	for _, now := range []string{"", newMbox[:len(newMbox)-1], "f" + newMbox[1:], "f" + newMbox[1:] + arrived} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.run()
 		s.put(mbox, now)
 		s.with(func(tree *Tree) {
@@ -72,7 +71,7 @@ func TestUndoOfReplacedAndChanged(t *testing.T) {
 }
 
 func TestUndoOfReplacedAndGone(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	s.ok(os.Remove(s.at(mbox)))
 	s.undo()
@@ -81,7 +80,7 @@ func TestUndoOfReplacedAndGone(t *testing.T) {
 
 // Runs that replaced the same mbox one after the other come back in turn.
 func TestUndoOfReplacedTwice(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	s.append(mbox, arrived)
 	s.put(byMbox, arrived)
@@ -103,7 +102,7 @@ func TestUndoOfReplacedTwice(t *testing.T) {
 }
 
 func TestReplaceRefuses(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.put(byMbox, newMbox)
 	s.put("elsewhere", newMbox)
 	old := listed(t, s.dir, mbox)
@@ -224,7 +223,7 @@ func TestReplaceAtTheLastMoment(t *testing.T) {
 			return errors.Join(os.Symlink("x", s.at("dev.mbox/link")), os.Rename(s.at("dev.mbox/link"), s.at(mbox)))
 		}, arrived, "is a symbolic link"},
 	} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.put(byMbox, newMbox)
 		tree := s.locked()
 		r, err := tree.Begin(t.Context(), began, Plan{List: list})
@@ -250,116 +249,4 @@ func TestReplaceAtTheLastMoment(t *testing.T) {
 		}
 		s.emptyTrash()
 	}
-}
-
-// What Late brought over is there once after an undo, whatever came before and after it; and what it did not, too.
-func TestUndoOfLate(t *testing.T) {
-	const last = "From z@example.org\nlast\n\n"
-	for _, late := range []string{"", "From e@example.org\nlate\n\n", "\nFrom e@example.org\nlate\n\n"} {
-		for _, never := range []string{"", "From f@example.org\nlater than late\n\n"} {
-			s := newScene(t)
-			s.put(byMbox, newMbox)
-			tree := s.locked()
-			before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
-			s.ok(err)
-			defer before.Close()
-			r, err := tree.Begin(t.Context(), began, Plan{List: list})
-			s.ok(err)
-			r.replaced = func() { s.append(mbox, arrived) } // with the next lock
-			s.ok(r.replaceAndLate(listed(t, s.dir, mbox), late))
-			s.append(mbox, last)
-			_, err = before.WriteString(never)
-			s.ok(errors.Join(err, r.End()))
-			if got := s.read(mbox); got != newMbox+arrived+late+last {
-				t.Errorf("the mbox is %q", got)
-			}
-			tree.Close()
-			s.undo()
-			if got := s.read(mbox); got != oldMbox+arrived+late+last+never {
-				t.Errorf("the mbox is %q", got)
-			}
-		}
-	}
-}
-
-// What Late brought over can be deleted for good with the rest.
-func TestEmptyOfLate(t *testing.T) {
-	s := newScene(t)
-	s.put(byMbox, newMbox)
-	s.with(func(tree *Tree) {
-		s.ok(replaceAndLate(t.Context(), tree, listed(t, s.dir, mbox), arrived))
-		all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
-		if err != nil || len(all) != 1 || all[0].Files != 1 || all[0].Stayed.Len() > 0 {
-			t.Errorf("emptied %+v, %v", all, err)
-		}
-	})
-	s.emptyTrash()
-	if got := s.read(mbox); got != newMbox+arrived {
-		t.Errorf("the mbox is %q", got)
-	}
-}
-
-// What a killed run had no time to bring over is brought over with the locks of who writes to it, when they can be had.
-func TestLateOfKilled(t *testing.T) {
-	s := newScene(t)
-	s.put(byMbox, newMbox)
-	before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
-	s.ok(err)
-	defer before.Close()
-	tree := s.locked()
-	r, err := tree.Begin(t.Context(), began, Plan{List: list})
-	s.ok(err)
-	s.ok(r.Replace(listed(t, s.dir, mbox), byMbox, nil))
-	_, err = before.WriteString(arrived)
-	s.ok(err)
-	r.close() // as if it were killed
-	tree.Close()
-	busy, held := diag.TryAgain.Errorf("the lock is held"), 0
-	hold := func(_ context.Context, p string, old *os.File) (func(), error) {
-		if got, err := os.ReadFile(old.Name()); p != mbox || err != nil || string(got) != oldMbox+arrived {
-			t.Errorf("locks %s and %s: %q, %v", p, old.Name(), got, err)
-		}
-		if busy != nil {
-			return nil, busy
-		}
-		held++
-		return func() { held-- }, nil
-	}
-	for _, want := range []string{newMbox, newMbox + arrived, newMbox + arrived} {
-		tree := s.open()
-		tree.Hold = hold
-		mended, err := tree.Lock(t.Context())
-		s.ok(err)
-		switch got := s.read(mbox); {
-		case got != want || held != 0:
-			t.Errorf("the mbox is %q, want %q; %d locks are held", got, want, held)
-		case got == newMbox:
-			if len(mended) != 1 || !strings.Contains(mended[0].Did, "has to wait for the next run: the lock is held") {
-				t.Errorf("mended %+v", mended)
-			}
-			if all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil); len(all) > 0 || err != nil {
-				t.Errorf("emptied %+v, %v", all, err)
-			}
-			if _, err := tree.Undo(t.Context(), any); err == nil || !strings.Contains(err.Error(), "the lock is held") || diag.KindOf(err) != diag.TryAgain {
-				t.Errorf("undone without locks: %v", err)
-			}
-			s.cut(".rplan/trash/"+r.ID()+"/journal", "undo\n") // as if that had not been
-			busy = nil
-		}
-		tree.Close()
-	}
-	s.undo()
-	if got := s.read(mbox); got != oldMbox+arrived {
-		t.Errorf("the mbox is %q", got)
-	}
-}
-
-// cut takes a file's end away.
-func (s *scene) cut(p, end string) {
-	s.Helper()
-	content, ok := strings.CutSuffix(s.read(p), end)
-	if !ok {
-		s.Fatalf("%s does not end with %q", p, end)
-	}
-	s.ok(os.WriteFile(s.at(p), []byte(content), 0))
 }
