@@ -33,6 +33,7 @@ type old struct {
 	run  *trash.Run
 	path string
 	from int64 // its size when that was seen the last time
+	cut  int   // how much was cut before
 }
 
 // memory is a directory without a disk: prunes sync often, and there have to be many while the writer writes.
@@ -79,6 +80,7 @@ func (l *live) prune(round int) {
 		l.t.Fatal(err)
 	}
 	var cut []mbox.Range
+	before := len(l.cut)
 	for i, r := range messages(text) {
 		if (i+round)%3 == 0 {
 			cut = append(cut, r)
@@ -113,7 +115,7 @@ func (l *live) prune(round int) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.olds = append(l.olds, old{r, filepath.Join(filepath.Dir(l.path), ".rplan/trash", r.ID(), "old/mbox"), int64(len(text))})
+	l.olds = append(l.olds, old{r, filepath.Join(filepath.Dir(l.path), ".rplan/trash", r.ID(), "old/mbox"), int64(len(text)), before})
 }
 
 // late brings over what came to the old files.
@@ -155,6 +157,7 @@ func (l *live) run(writer *exec.Cmd, count int) (found int) {
 	if _, err := tree.Lock(l.t.Context()); err != nil {
 		l.t.Fatal(err)
 	}
+	tree.Hold, tree.Settle = l.hold, 100*time.Millisecond
 	l.tree = tree
 	writer.Stderr = os.Stderr
 	if err := writer.Start(); err != nil {
@@ -176,6 +179,9 @@ func (l *live) run(writer *exec.Cmd, count int) (found int) {
 			end = true
 		case <-time.After(pause):
 			l.prune(rounds)
+			if rounds%20 == 3 {
+				l.undoLast()
+			}
 		}
 		if rounds%10 == 0 || end {
 			found += l.late()
@@ -207,6 +213,31 @@ func (l *live) once(count int, elsewhere []byte) {
 			l.t.Errorf("message %d is there %d times", n, seen[fmt.Sprint(n)])
 		}
 	}
+}
+
+// hold takes the locks for an undo.
+func (l *live) hold(ctx context.Context, _ string, old *os.File) (func(), error) {
+	locks := l.take()
+	replaced, err := FcntlReplaced(ctx, old, long)
+	if err != nil {
+		release(locks)
+		return nil, err
+	}
+	return func() { release(append(locks, replaced)) }, nil
+}
+
+// undoLast brings back what the last run cut, while the writer goes on.
+func (l *live) undoLast() {
+	l.t.Helper()
+	last := l.olds[len(l.olds)-1]
+	if err := last.run.End(); err != nil {
+		l.t.Fatal(err)
+	}
+	all, err := l.tree.Undo(l.t.Context(), func(i trash.Info) bool { return i.Run == last.run.ID() })
+	if err != nil || len(all) != 1 || all[0].Stayed.Len() > 0 {
+		l.t.Fatalf("undone %+v, %v", all, err)
+	}
+	l.cut, l.olds = l.cut[:last.cut], l.olds[:len(l.olds)-1]
 }
 
 // undo brings all back that was cut.

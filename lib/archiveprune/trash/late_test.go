@@ -26,8 +26,9 @@ func TestUndoOfLate(t *testing.T) {
 			r.replaced = func() { s.append(mbox, arrived) } // with the next lock
 			s.ok(r.replaceAndLate(listed(t, s.dir, mbox), late))
 			s.append(mbox, last)
+			s.ok(r.End())
 			_, err = before.WriteString(never)
-			s.ok(errors.Join(err, r.End()))
+			s.ok(err)
 			if got := s.read(mbox); got != newMbox+arrived+late+last {
 				t.Errorf("the mbox is %q", got)
 			}
@@ -120,4 +121,60 @@ func (s *scene) cut(p, end string) {
 		s.Fatalf("%s does not end with %q", p, end)
 	}
 	s.ok(os.WriteFile(s.at(p), []byte(content), 0))
+}
+
+// Who had opened the mbox before an undo, and has its lock afterwards, adds to a file that is none any more.
+func TestLateAtUndo(t *testing.T) {
+	for _, more := range []string{"", arrived} { // with which the old file comes back, or another
+		s := quickScene(t)
+		s.run()
+		s.append(mbox, more)
+		before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
+		s.ok(err)
+		defer before.Close()
+		const late = "From l@example.org\nlate\n\n"
+		asked, held := 0, 0
+		s.with(func(tree *Tree) {
+			tree.Hold = func(_ context.Context, p string, _ *os.File) (func(), error) {
+				if asked++; asked == 2 {
+					_, err := before.WriteString(late)
+					s.ok(err)
+				}
+				held++
+				return func() { held-- }, nil
+			}
+			_, err := tree.Undo(t.Context(), any)
+			s.ok(err)
+		})
+		if got := s.read(mbox); got != oldMbox+more+late || asked != 2 || held != 0 {
+			t.Errorf("the mbox is %q; locks were asked for %d times, and %d are held", got, asked, held)
+		}
+		s.emptyTrash()
+	}
+}
+
+// Nor is it lost if Late is not called: the run counts as killed.
+func TestEndWithoutLate(t *testing.T) {
+	s := quickScene(t)
+	s.put(byMbox, newMbox)
+	before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
+	s.ok(err)
+	defer before.Close()
+	tree := s.locked()
+	r, err := tree.Begin(t.Context(), began, Plan{List: list})
+	s.ok(err)
+	s.ok(r.Replace(listed(t, s.dir, mbox), byMbox, nil))
+	_, err = before.WriteString(arrived)
+	s.ok(errors.Join(err, r.End()))
+	tree.Close()
+	tree = s.open()
+	mended, err := tree.Lock(t.Context())
+	if got := s.read(mbox); err != nil || len(mended) != 1 || got != newMbox+arrived {
+		t.Errorf("mended %+v, %v; the mbox is %q", mended, err, got)
+	}
+	tree.Close()
+	s.undo()
+	if got := s.read(mbox); got != oldMbox+arrived {
+		t.Errorf("the mbox is %q", got)
+	}
 }

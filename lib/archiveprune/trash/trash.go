@@ -56,6 +56,9 @@ type Tree struct {
 	// Hold, if set, takes the locks of who else writes to the file at a path of the tree, and to old, which was there
 	// before, until release is called. Undo calls it, and Lock where a killed run did not come to Late.
 	Hold func(ctx context.Context, path string, old *os.File) (release func(), err error)
+	// Settle is how long who waited for these locks gets, before Undo looks what they added to a file that is none any more.
+	Settle time.Duration
+	gone   []gone
 }
 
 // Open looks at the tree at path and at its trash, if it has one, and makes

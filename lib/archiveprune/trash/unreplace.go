@@ -55,8 +55,12 @@ func (a *replacements) add(r record) {
 		if a.of == nil {
 			a.of = map[string]*unreplacing{}
 		}
-		a.of[r.path] = u
-		a.list = append(a.list, u)
+		if before := a.of[r.path]; before != nil {
+			*before = *u // that came to nothing
+		} else {
+			a.of[r.path] = u
+			a.list = append(a.list, u)
+		}
 	}
 	u := a.of[r.path]
 	switch {
@@ -215,13 +219,20 @@ func (u *unreplacing) do(ctx context.Context) error {
 	if err := unix.Renameat(int(u.in.Fd()), name, int(u.dir.Fd()), name); err != nil {
 		return err
 	}
-	_, err = catchUp(u.now, u.new.size, u.old)
+	n, err := catchUp(u.now, u.new.size, u.old)
+	u.goes(u.new.size + n)
 	return err
 }
 
 func (u *unreplacing) hold(ctx context.Context) (err error) {
 	u.release, err = u.t.hold(ctx, u.path, u.old)
 	return err
+}
+
+// goes remembers the file that was at the place, and until where its bytes are in what is there now.
+func (u *unreplacing) goes(from int64) {
+	u.t.gone = append(u.t.gone, gone{u.path, u.now, from})
+	u.now = nil
 }
 
 // look finds out what a process that was killed in Late had brought over.
@@ -290,7 +301,9 @@ func (u *unreplacing) join(name string, now *unix.Stat_t) error {
 		_ = unix.Unlinkat(int(u.run.Fd()), freshOld, 0)
 		return err
 	}
-	if _, err := catchUp(u.now, u.new.size+more, f); err != nil {
+	n, err := catchUp(u.now, u.new.size+more, f)
+	u.goes(u.new.size + more + n)
+	if err != nil {
 		return err
 	}
 	if err := u.dir.Sync(); err != nil {
