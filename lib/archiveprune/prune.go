@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -171,8 +170,7 @@ func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (h
 // ofMailman is the list of Mailman 2 that an archive is of, or "": it adds to LIST.mbox/LIST.mbox, whatever made the pages.
 func ofMailman(a *layout.Archive) string {
 	for i := range a.Files {
-		dir, name := path.Split(a.Files[i].Path)
-		if list, ok := strings.CutSuffix(name, ".mbox"); ok && a.Files[i].Kind == layout.Mbox && path.Base(dir) == name {
+		if list := mailmansMbox(a.Files[i].Path); list != "" && a.Files[i].Kind == layout.Mbox {
 			return list
 		}
 	}

@@ -55,7 +55,7 @@ func (w *rewriting) all(ctx context.Context) error {
 	for s := range w.plan.evidence.sources {
 		did, err := w.source(ctx, s)
 		if err != nil {
-			return err
+			return errors.Join(err, w.late(ctx))
 		}
 		changed = changed || did
 	}
@@ -104,7 +104,7 @@ func (w *rewriting) cutMbox(ctx context.Context, f *layout.File) (changed bool, 
 
 // with calls f for an mbox that was locked, and read again: other programs may have added to it since.
 func (w *rewriting) with(ctx context.Context, f *layout.File, do func(*os.File, *plan) (bool, error)) (changed bool, err error) {
-	if w.held, err = w.lockMbox(ctx, f.Path); err != nil {
+	if w.held, err = lockMbox(ctx, w.tree, f.Path); err != nil {
 		return false, err
 	}
 	defer func() { release(w.held) }()
@@ -242,7 +242,7 @@ func (w *rewriting) late(ctx context.Context) error {
 }
 
 func (w *rewriting) lateFor(ctx context.Context, o old) error {
-	locks, err := w.lockMbox(ctx, o.path)
+	locks, err := lockMbox(ctx, w.tree, o.path)
 	if err != nil {
 		return err
 	}
@@ -377,8 +377,8 @@ func unpacked(t *tree, file *os.File, s *source) (*os.File, error) {
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
-func (w *rewriting) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
-	full := filepath.Join(w.tree.path, p)
+func lockMbox(ctx context.Context, t *tree, p string) ([]*maillock.Lock, error) {
+	full := filepath.Join(t.path, p)
 	dot, err := maillock.Dotlock(ctx, full, lockWait)
 	if err != nil {
 		return nil, err

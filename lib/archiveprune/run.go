@@ -116,6 +116,8 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 
 // lock lets nobody else change the tree, and says what a killed run had left.
 func (r *runner) lock(ctx context.Context, t *tree) error {
+	t.trash.Settle = settling
+	t.trash.Hold = func(ctx context.Context, p string, old *os.File) (func(), error) { return r.hold(ctx, t, p, old) }
 	mended, err := t.trash.Lock(ctx)
 	for _, m := range mended {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)

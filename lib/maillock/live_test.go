@@ -9,28 +9,41 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"rplan/lib/archiveprune/layout"
+	"rplan/lib/archiveprune/trash"
 	"rplan/lib/mbox"
 )
 
 // live is an mbox to which another process appends while messages are cut out of it.
 type live struct {
-	t     *testing.T
-	path  string
-	take  func() []*Lock // the locks as the writer has them
-	owner int            // of the mbox
-	cut   []byte         // all that was cut
-	olds  []old
+	t    *testing.T
+	path string
+	take func() []*Lock // the locks as the writer has them
+	cut  []byte         // all that was cut
+	tree *trash.Tree
+	olds []old
 }
 
 // old is a file whose place another took.
 type old struct {
+	run  *trash.Run
 	path string
 	from int64 // its size when that was seen the last time
+	cut  int   // how much was cut before
+}
+
+// memory is a directory without a disk: prunes sync often, and there have to be many while the writer writes.
+func memory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "rplan-maillock")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func release(locks []*Lock) {
@@ -67,6 +80,7 @@ func (l *live) prune(round int) {
 		l.t.Fatal(err)
 	}
 	var cut []mbox.Range
+	before := len(l.cut)
 	for i, r := range messages(text) {
 		if (i+round)%3 == 0 {
 			cut = append(cut, r)
@@ -79,27 +93,29 @@ func (l *live) prune(round int) {
 		l.t.Fatal(err)
 	}
 	defer out.Close()
-	if err := errors.Join(out.Chown(l.owner, -1), mbox.Cut(out, src, int64(len(text)), cut)); err != nil {
+	if err := mbox.Cut(out, src, int64(len(text)), cut); err != nil {
 		l.t.Fatal(err)
 	}
-	for _, lock := range locks {
-		if err := lock.Check(); err != nil {
-			l.t.Fatal(err)
+	info, err := src.Stat()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r, err := l.tree.Begin(l.t.Context(), time.Now(), trash.Plan{List: "dev"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	listed := layout.File{Path: "mbox", Size: info.Size(), ModTime: info.ModTime(), Inode: info.Sys().(*syscall.Stat_t).Ino}
+	err = r.Replace(listed, "mbox.new", func() error {
+		var errs []error
+		for _, lock := range locks {
+			errs = append(errs, lock.Check())
 		}
-	}
-	kept := fmt.Sprintf("%s.old%d", l.path, round)
-	if err := exchange(fresh, l.path, kept); err != nil {
+		return errors.Join(errs...)
+	})
+	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.olds = append(l.olds, old{kept, int64(len(text))})
-}
-
-// exchange puts a new file in the place of the one at path, which is kept. Postfix opens the file before it locks it,
-// bounces the message if the file has two names then, and takes the file for another one, so that it tries again
-// later, if it has none or two when it is locked: so the old one gets its second name when it is not the mbox any more.
-func exchange(fresh, path, kept string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
-	return errors.Join(err, os.Rename(fresh, kept), os.Link(kept, kept+".again"))
+	l.olds = append(l.olds, old{r, filepath.Join(filepath.Dir(l.path), ".rplan/trash", r.ID(), "old/mbox"), int64(len(text)), before})
 }
 
 // late brings over what came to the old files.
@@ -117,7 +133,7 @@ func (l *live) late() (found int) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		size, err := mbox.Late(to, lock.File(), o.from)
+		size, err := o.run.Late("mbox", to, lock.File(), o.from)
 		lock.Release()
 		if err != nil {
 			l.t.Fatal(err)
@@ -133,6 +149,16 @@ func (l *live) late() (found int) {
 // run prunes until the writer has written all, and then counts.
 func (l *live) run(writer *exec.Cmd, count int) (found int) {
 	l.t.Helper()
+	tree, err := trash.Open(filepath.Dir(l.path))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer tree.Close()
+	if _, err := tree.Lock(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+	tree.Hold, tree.Settle = l.hold, 100*time.Millisecond
+	l.tree = tree
 	writer.Stderr = os.Stderr
 	if err := writer.Start(); err != nil {
 		l.t.Fatal(err)
@@ -141,25 +167,45 @@ func (l *live) run(writer *exec.Cmd, count int) (found int) {
 	go func() { done <- writer.Wait() }()
 	rounds := 0
 	for end := false; !end; rounds++ {
+		pause := 3 * time.Millisecond
+		if rounds > enough {
+			pause = 50 * time.Millisecond // the writer is to come to an end
+		}
 		select {
 		case err := <-done:
 			if err != nil {
 				l.t.Fatal(err)
 			}
 			end = true
-		case <-time.After(3 * time.Millisecond):
+		case <-time.After(pause):
 			l.prune(rounds)
+			if rounds%20 == 3 {
+				l.undoLast()
+			}
 		}
 		if rounds%10 == 0 || end {
 			found += l.late()
 		}
 	}
+	l.once(count, l.cut)
+	l.undo()
+	l.once(count, nil)
+	l.t.Logf("%d messages, %d prunes, %d times something came late", count, rounds, found)
+	if rounds < enough {
+		l.t.Errorf("there were only %d prunes", rounds)
+	}
+	return found
+}
+
+// once wants each message to be once in the mbox, or else where.
+func (l *live) once(count int, elsewhere []byte) {
+	l.t.Helper()
 	text, err := os.ReadFile(l.path)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, id := range regexp.MustCompile(`(?m)^Message-ID: <(\d+)@writer>$`).FindAllSubmatch(append(text, l.cut...), -1) {
+	for _, id := range regexp.MustCompile(`(?m)^Message-ID: <(\d+)@writer>$`).FindAllSubmatch(append(text, elsewhere...), -1) {
 		seen[string(id[1])]++
 	}
 	for n := range count {
@@ -167,18 +213,63 @@ func (l *live) run(writer *exec.Cmd, count int) (found int) {
 			l.t.Errorf("message %d is there %d times", n, seen[fmt.Sprint(n)])
 		}
 	}
-	l.t.Logf("%d messages, %d prunes, %d times something came late", count, rounds, found)
-	if rounds < 100 {
-		l.t.Errorf("there were only %d prunes", rounds)
-	}
-	return found
 }
 
-const liveMessages = 500
+// hold takes the locks for an undo.
+func (l *live) hold(ctx context.Context, _ string, old *os.File) (func(), error) {
+	locks := l.take()
+	replaced, err := FcntlReplaced(ctx, old, long)
+	if err != nil {
+		release(locks)
+		return nil, err
+	}
+	return func() { release(append(locks, replaced)) }, nil
+}
+
+// undoLast brings back what the last run cut, while the writer goes on.
+func (l *live) undoLast() {
+	l.t.Helper()
+	last := l.olds[len(l.olds)-1]
+	if err := last.run.End(); err != nil {
+		l.t.Fatal(err)
+	}
+	all, err := l.tree.Undo(l.t.Context(), func(i trash.Info) bool { return i.Run == last.run.ID() })
+	if err != nil || len(all) != 1 || all[0].Stayed.Len() > 0 {
+		l.t.Fatalf("undone %+v, %v", all, err)
+	}
+	l.cut, l.olds = l.cut[:last.cut], l.olds[:len(l.olds)-1]
+}
+
+// undo brings all back that was cut.
+func (l *live) undo() {
+	l.t.Helper()
+	for _, o := range l.olds {
+		if err := o.run.End(); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	all, err := l.tree.Undo(l.t.Context(), func(trash.Info) bool { return true })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, u := range all {
+		if u.Stayed.Len() > 0 {
+			l.t.Errorf("undone %+v", u)
+		}
+	}
+	if len(all) != len(l.olds) {
+		l.t.Errorf("%d of %d runs were undone", len(all), len(l.olds))
+	}
+}
+
+const (
+	liveMessages = 500
+	enough       = 100 // prunes
+)
 
 func TestPythonAppendsDuringPrunes(t *testing.T) {
-	dir := scene(t)
-	l := live{t: t, path: filepath.Join(dir, "mbox"), owner: os.Geteuid()}
+	dir := sceneIn(t, memory(t))
+	l := live{t: t, path: filepath.Join(dir, "mbox")}
 	l.take = func() []*Lock { return []*Lock{must(t, "dotlock", dir, long), must(t, "fcntl", dir, long)} }
 	if l.run(python(t, "mbox.py", "append", l.path, fmt.Sprint(liveMessages)), liveMessages) == 0 {
 		t.Error("nothing came late, so that was not tried")
@@ -186,8 +277,8 @@ func TestPythonAppendsDuringPrunes(t *testing.T) {
 }
 
 func TestMailmanAppendsDuringPrunes(t *testing.T) {
-	dir := scene(t)
-	l := live{t: t, path: filepath.Join(dir, "mbox"), owner: os.Geteuid()}
+	dir := sceneIn(t, memory(t))
+	l := live{t: t, path: filepath.Join(dir, "mbox")}
 	l.take = func() []*Lock { return []*Lock{must(t, "mailman", dir, long)} }
 	if found := l.run(python(t, "mailman.py", "append", filepath.Join(dir, "dev.lock"), l.path, fmt.Sprint(liveMessages)), liveMessages); found > 0 {
 		t.Errorf("Mailman, which opens the mbox under its lock, wrote %d times to an old one", found)

@@ -103,7 +103,11 @@ func python(t *testing.T, script string, args ...string) *exec.Cmd {
 // scene is a directory with an mbox.
 func scene(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	return sceneIn(t, t.TempDir())
+}
+
+func sceneIn(t *testing.T, dir string) string {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, "mbox"), []byte("From a@b Thu Nov 26 10:11:12 2026\n\na\n\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,6 @@ local    unix - n n - - local
 type postfix struct {
 	t         *testing.T
 	dir, mbox string
-	owner     int
 }
 
 func startPostfix(t *testing.T, locks string) *postfix {
@@ -55,8 +54,9 @@ func startPostfix(t *testing.T, locks string) *postfix {
 	}
 	uid, _ := strconv.Atoi(nobody.Uid)
 	daemonUID, _ := strconv.Atoi(daemon.Uid)
-	p := &postfix{t, dir, filepath.Join(dir, "list", "mbox"), uid}
-	for _, d := range []string{"queue", "data", "conf", "list"} {
+	list := memory(t)
+	p := &postfix{t, dir, filepath.Join(list, "mbox")}
+	for _, d := range []string{"queue", "data", "conf"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,8 @@ maillog_file_prefixes = /tmp, /var/tmp
 	err = errors.Join(
 		os.Chmod(dir, 0o755),
 		os.Chown(filepath.Join(dir, "data"), daemonUID, -1),
-		os.Chown(filepath.Join(dir, "list"), uid, -1),
+		os.Chmod(list, 0o755),
+		os.Chown(list, uid, -1),
 		os.WriteFile(filepath.Join(dir, "conf", "main.cf"), []byte(main), 0o644),
 		os.WriteFile(filepath.Join(dir, "conf", "master.cf"), []byte(masterCf), 0o644),
 		os.WriteFile(p.mbox, nil, 0o640),
@@ -136,7 +137,7 @@ func (p *postfix) log(text string) (lines []string) {
 func TestPostfixAppendsDuringPrunes(t *testing.T) {
 	for _, locks := range []string{"fcntl, dotlock", "fcntl"} {
 		p := startPostfix(t, locks)
-		l := live{t: t, path: p.mbox, owner: p.owner}
+		l := live{t: t, path: p.mbox}
 		l.take = func() []*Lock {
 			list := []*Lock{must(t, "dotlock", filepath.Dir(p.mbox), time.Minute), must(t, "fcntl", filepath.Dir(p.mbox), time.Minute)}
 			time.Sleep(20 * time.Millisecond) // as if there were more to do

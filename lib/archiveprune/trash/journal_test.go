@@ -125,7 +125,7 @@ func FuzzJournal(f *testing.F) {
 
 // A line of which a killed run wrote only half is none.
 func TestTornLine(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	p := ".rplan/trash/20261126T182533Z-" + list + "/journal"
 	s.append(p, `replace 1 2 3 4 "dev.mb`)

@@ -11,7 +11,7 @@ import (
 )
 
 // Late is mbox.Late for live, the file at path p, and old, whose place it took: it does the same, under the same locks,
-// and lets an undo know. Of a file that Replace put into the trash, from is what Replace and Late brought over until now.
+// and lets an undo know. After an error the next Lock tries it again. Of a file that Replace put into the trash, from is what Replace and Late brought over until now.
 func (r *Run) Late(p string, live, old *os.File, from int64) (size int64, err error) {
 	if !r.keeps(p, old) {
 		return mail.Late(live, old, from)
@@ -21,7 +21,8 @@ func (r *Run) Late(p string, live, old *os.File, from int64) (size int64, err er
 
 // bring has what was written to a replaced file added to its replacement. The journal says that before and after: an
 // undo of a run that was killed in between looks at the replacement.
-func (r *Run) bring(p string, live, old *os.File, add func(from int64) (size int64, err error)) (int64, error) {
+func (r *Run) bring(p string, live, old *os.File, add func(from int64) (size int64, err error)) (size int64, err error) {
+	defer func() { r.missing = r.missing || err != nil }()
 	from := r.brought[p]
 	was, err := old.Stat()
 	if err != nil || was.Size() <= from {
@@ -37,7 +38,7 @@ func (r *Run) bring(p string, live, old *os.File, add func(from int64) (size int
 			return from, err
 		}
 	}
-	size, err := add(from)
+	size, err = add(from)
 	if err != nil {
 		return from, err
 	}

@@ -2,6 +2,7 @@ package trash
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path"
 	"slices"
@@ -35,7 +36,7 @@ func (t *Tree) mend(ctx context.Context) ([]Mended, error) {
 		if err != nil {
 			continue // Runs names it
 		}
-		m, err := t.mendRun(run, name)
+		m, err := t.mendRun(ctx, run, name)
 		run.Close()
 		if err != nil {
 			return all, err
@@ -47,7 +48,7 @@ func (t *Tree) mend(ctx context.Context) ([]Mended, error) {
 	return all, nil
 }
 
-func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
+func (t *Tree) mendRun(ctx context.Context, run *os.File, name string) (Mended, error) {
 	m := Mended{Run: name}
 	if _, err := lstat(run, journalName); err == unix.ENOENT {
 		if t.forget(name) {
@@ -67,10 +68,15 @@ func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
 		m.Did = "was being emptied: the next emptying goes on"
 	case Moving:
 		var left count
-		if left, m.Stayed, err = t.finish(run); err != nil && diag.KindOf(err) != diag.BadData {
+		late := error(nil)
+		if left, m.Stayed, late, err = t.finish(ctx, run); err != nil && diag.KindOf(err) != diag.BadData {
 			return m, err
 		} else if err != nil {
 			m.Did = "was cut short and cannot be mended, so that it can be undone and not emptied: " + err.Error()
+			return m, nil
+		}
+		if late != nil {
+			m.Did = "was cut short, and can be undone; what came late to a file that it replaced has to wait for the next run: " + late.Error()
 			return m, nil
 		}
 		if left == (count{}) && t.forget(name) {
@@ -88,11 +94,11 @@ func (t *Tree) mendRun(run *os.File, name string) (Mended, error) {
 	return m, nil
 }
 
-// finish makes what a run had moved when it was killed what it could have ended with.
-func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
+// finish makes what a run had moved when it was killed what it could have ended with. Late is why that is not all.
+func (t *Tree) finish(ctx context.Context, run *os.File) (left count, stay Notes, late, err error) {
 	var files []layout.File
 	var dirs []string
-	var replaced []record
+	var replaced replacements
 	sifted := ""
 	err = readJournal(run, true, func(r record) error {
 		switch r.verb {
@@ -100,22 +106,22 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 			files = append(files, r.file(r.path))
 		case "dir":
 			dirs = append(dirs, r.path)
-		case "replace":
-			replaced = append(replaced, r)
+		case "replace", "late", "grown":
+			replaced.add(r)
 		case "exchange":
 			sifted = r.path
 		}
 		return nil
 	})
 	if err != nil {
-		return left, stay, err
+		return left, stay, nil, err
 	}
 	if !slices.IsSortedFunc(files, func(a, b layout.File) int { return compare(a.Path, b.Path) }) {
-		return left, stay, diag.BadData.Errorf("journal %q is not sorted", path.Join(run.Name(), journalName))
+		return left, stay, nil, diag.BadData.Errorf("journal %q is not sorted", path.Join(run.Name(), journalName))
 	}
 	if sifted != "" {
 		if _, stay, err = t.settle(run, sifted, files, nil); err != nil {
-			return left, stay, err
+			return left, stay, nil, err
 		}
 	}
 	for _, p := range dirs {
@@ -128,12 +134,16 @@ func (t *Tree) finish(run *os.File) (left count, stay Notes, err error) {
 		stay.join(rest.bringBack(t, run))
 		left = rest.count
 	}
-	for _, r := range replaced {
-		if size, ok := t.halfway(run, r); ok {
+	for _, u := range replaced.list {
+		u.t, u.run = t, run
+		size, kept, err := u.halfway(ctx)
+		u.close()
+		if kept {
 			left.add(size)
 		}
+		late = errors.Join(late, err)
 	}
-	return left, stay, nil
+	return left, stay, late, nil
 }
 
 // recheck has a directory back that had been moved and not yet looked through, if something is in it that was not listed.
@@ -164,16 +174,41 @@ func (t *Tree) recheck(run *os.File, p string, files []layout.File, stay *Notes)
 }
 
 // halfway removes what was to take a file's place and did not, and what a file that did not give way has in the trash;
-// else it says how large the file in the trash is, and sees to its second name.
-func (t *Tree) halfway(run *os.File, r record) (size int64, kept bool) {
-	u := &unreplacing{t: t, run: run, record: r}
-	defer u.close()
-	if there, err := u.open(); err != nil || !there {
-		return u.was.Size, there
+// else it says how large the file in the trash is, sees to its second name, and brings over what came late to it.
+func (u *unreplacing) halfway(ctx context.Context) (size int64, kept bool, err error) {
+	there, err := u.open(nil)
+	if err != nil || !there {
+		return u.was.Size, there, nil // an undo says why
 	}
 	if u.needless() {
-		return u.was.Size, u.drop() != nil
+		return u.was.Size, u.drop() != nil, nil
 	}
 	u.twice()
-	return u.was.Size, true
+	if u.now == nil || u.was.Ino != u.inode {
+		return u.was.Size, true, nil
+	}
+	if u.look(); u.was.Size > u.grown {
+		err = u.bringLate(ctx)
+	}
+	return u.was.Size, true, err
+}
+
+// bringLate is Late for a run that was killed before it came to that.
+func (u *unreplacing) bringLate(ctx context.Context) error {
+	if err := u.hold(ctx); err != nil {
+		return err
+	}
+	live, err := openAt(u.dir, path.Base(u.path), unix.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	journal, err := openJournal(u.run)
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	r := &Run{t: u.t, dir: u.run, journal: journal, brought: map[string]int64{u.path: u.grown}}
+	_, err = r.Late(u.path, live, u.old, u.grown)
+	return err
 }

@@ -245,7 +245,8 @@ func (x *replacing) finish() error {
 	}
 	for _, d := range []*os.File{x.olds, x.again, x.dir} {
 		if err := d.Sync(); err != nil {
-			return x.cannotReplace(x.listed.Path, err)
+			x.missing = true // for the next Lock to look at
+			return diag.CantCreate.Errorf("%q was replaced, which may not be on the disk: %w", x.t.name(x.listed.Path), cause(err))
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func TestUndoOfReplaced(t *testing.T) {
 // One that was changed in any other way stays as it is, and the old one in the trash.
 func TestUndoOfReplacedAndChanged(t *testing.T) {
 	for _, now := range []string{"", newMbox[:len(newMbox)-1], "f" + newMbox[1:], "f" + newMbox[1:] + arrived} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.run()
 		s.put(mbox, now)
 		s.with(func(tree *Tree) {
@@ -71,7 +71,7 @@ func TestUndoOfReplacedAndChanged(t *testing.T) {
 }
 
 func TestUndoOfReplacedAndGone(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	s.ok(os.Remove(s.at(mbox)))
 	s.undo()
@@ -80,7 +80,7 @@ func TestUndoOfReplacedAndGone(t *testing.T) {
 
 // Runs that replaced the same mbox one after the other come back in turn.
 func TestUndoOfReplacedTwice(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	s.append(mbox, arrived)
 	s.put(byMbox, arrived)
@@ -102,7 +102,7 @@ func TestUndoOfReplacedTwice(t *testing.T) {
 }
 
 func TestReplaceRefuses(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.put(byMbox, newMbox)
 	s.put("elsewhere", newMbox)
 	old := listed(t, s.dir, mbox)
@@ -223,7 +223,7 @@ func TestReplaceAtTheLastMoment(t *testing.T) {
 			return errors.Join(os.Symlink("x", s.at("dev.mbox/link")), os.Rename(s.at("dev.mbox/link"), s.at(mbox)))
 		}, arrived, "is a symbolic link"},
 	} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.put(byMbox, newMbox)
 		tree := s.locked()
 		r, err := tree.Begin(t.Context(), began, Plan{List: list})
@@ -248,52 +248,5 @@ func TestReplaceAtTheLastMoment(t *testing.T) {
 			t.Errorf("%s: what was to take its place is %q", name, s.read(byMbox))
 		}
 		s.emptyTrash()
-	}
-}
-
-// What Late brought over is there once after an undo, whatever came before and after it; and what it did not, too.
-func TestUndoOfLate(t *testing.T) {
-	const last = "From z@example.org\nlast\n\n"
-	for _, late := range []string{"", "From e@example.org\nlate\n\n", "\nFrom e@example.org\nlate\n\n"} {
-		for _, never := range []string{"", "From f@example.org\nlater than late\n\n"} {
-			s := newScene(t)
-			s.put(byMbox, newMbox)
-			tree := s.locked()
-			before, err := os.OpenFile(s.at(mbox), os.O_WRONLY|os.O_APPEND, 0)
-			s.ok(err)
-			defer before.Close()
-			r, err := tree.Begin(t.Context(), began, Plan{List: list})
-			s.ok(err)
-			r.replaced = func() { s.append(mbox, arrived) } // with the next lock
-			s.ok(r.replaceAndLate(listed(t, s.dir, mbox), late))
-			s.append(mbox, last)
-			_, err = before.WriteString(never)
-			s.ok(errors.Join(err, r.End()))
-			if got := s.read(mbox); got != newMbox+arrived+late+last {
-				t.Errorf("the mbox is %q", got)
-			}
-			tree.Close()
-			s.undo()
-			if got := s.read(mbox); got != oldMbox+arrived+late+last+never {
-				t.Errorf("the mbox is %q", got)
-			}
-		}
-	}
-}
-
-// What Late brought over can be deleted for good with the rest.
-func TestEmptyOfLate(t *testing.T) {
-	s := newScene(t)
-	s.put(byMbox, newMbox)
-	s.with(func(tree *Tree) {
-		s.ok(replaceAndLate(t.Context(), tree, listed(t, s.dir, mbox), arrived))
-		all, err := tree.Empty(t.Context(), began.Add(1), anyRun, nil)
-		if err != nil || len(all) != 1 || all[0].Files != 1 || all[0].Stayed.Len() > 0 {
-			t.Errorf("emptied %+v, %v", all, err)
-		}
-	})
-	s.emptyTrash()
-	if got := s.read(mbox); got != newMbox+arrived {
-		t.Errorf("the mbox is %q", got)
 	}
 }

@@ -45,6 +45,7 @@ type Run struct {
 	journal *os.File
 	moved   count
 	brought map[string]int64 // by path, until where a replaced file's bytes are in its replacement too
+	missing bool             // some of them are not and should be
 
 	// For tests: called when a directory has been renamed, when a successor of one is
 	// made, when a file has been replaced.
@@ -229,7 +230,7 @@ func (r *Run) ID() string { return r.id }
 // End says that no more comes. A run that moved nothing leaves nothing.
 func (r *Run) End() error {
 	defer r.close()
-	if holds(r.dir, siftDir) {
+	if holds(r.dir, siftDir) || r.missing || r.grew() {
 		return nil // it is as if we had been killed
 	}
 	if r.moved.files == 0 {
@@ -245,6 +246,22 @@ func (r *Run) End() error {
 		return r.t.cannotWrite(r.id, err)
 	}
 	return note(r.journal, record{verb: "ended", files: r.moved.files, bytes: r.moved.bytes})
+}
+
+// grew tells whether somebody wrote to a replaced file, and that was not brought over.
+func (r *Run) grew() bool {
+	for p, size := range r.brought {
+		in, name, err := openParent(r.dir, path.Join(oldDir, p))
+		if err != nil {
+			continue
+		}
+		st, err := lstat(in, name)
+		in.Close()
+		if err == nil && st.Size > size {
+			return true
+		}
+	}
+	return false
 }
 
 func called(f func()) {

@@ -47,7 +47,7 @@ func TestUnlistedFileKeepsItsDirectory(t *testing.T) {
 		"a linked directory": {func(s *scene) { s.ok(os.Symlink("/etc", s.at("dev/2019-May/etc"))) }, "dev/2019-May/etc", "was not listed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScene(t)
+			s := quickScene(t)
 			moved := s.between(func() { c.happens(s) })
 			stayed(t, moved.Stayed, map[string]string{"dev/2019-May": "something is in it that was not listed", c.path: c.why})
 			for p := range s.before {
@@ -65,7 +65,7 @@ func TestUnlistedFileKeepsItsDirectory(t *testing.T) {
 }
 
 func TestVanished(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	gone := []string{"dev/2019-May/000003.html", "dev/2019-May/deep/down/thread.html", "dev/2019-May.txt", "dev/html/msg00007.html", "dev/html/stays3.html"}
 	moved := s.between(func() {
 		for _, p := range gone {
@@ -79,7 +79,7 @@ func TestVanished(t *testing.T) {
 	s.undo()
 	s.is(s.before)
 
-	s = newScene(t)
+	s = quickScene(t)
 	moved = s.between(func() { s.ok(os.RemoveAll(s.at("dev"))) })
 	if moved.Files != 0 || moved.Stayed.Len() != 2+few+10 && moved.Stayed.Len() != 3 {
 		t.Errorf("moved %+v", moved)
@@ -112,7 +112,7 @@ func TestSiftedMeanwhile(t *testing.T) {
 
 // A directory that cannot be made anew loses its files one by one.
 func TestSiftOneByOne(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.put("dev/html/attached/1.bin", "attached")
 	s.before = s.snapshot()
 	p := plan(t, s.dir)
@@ -142,7 +142,7 @@ func (s *scene) prunedButMbox() map[string]string {
 
 // Parts of a directory may be in the plan before it: what is in the trash is joined.
 func TestSiftOfWhatIsPartlyInTheTrash(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.put("dev/html/attached/1.bin", "attached")
 	s.put("dev/html/attached/2.bin", "attached")
 	s.before = s.snapshot()
@@ -206,7 +206,7 @@ func TestUndoOverNothing(t *testing.T) {
 }
 
 func TestUndoWithoutTheDirectories(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.ok(os.Chmod(s.at("dev"), 0o751))
 	s.before = s.snapshot()
 	s.run()
@@ -226,7 +226,7 @@ func TestUndoWithoutTheDirectories(t *testing.T) {
 
 // Only what is listed is deleted for good.
 func TestEmptyOnlyWhatIsListed(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	run := ".rplan/trash/20261126T182533Z-" + list + "/"
 	s.put("outside/file", "outside")
@@ -257,7 +257,7 @@ func TestEmptyOnlyWhatIsListed(t *testing.T) {
 
 // A run never has files put where ours are.
 func TestUndoKeepsOutOfOurs(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	s.put(".rplan/trash/20261126T182533Z-"+list+"/files/.rplan/links.txt", "forged")
 	s.with(func(tree *Tree) {

@@ -52,6 +52,13 @@ type Tree struct {
 	owner uint32 // of the tree
 	lock  *lock.Lock
 	trash *os.File // nil where there is none yet
+
+	// Hold, if set, takes the locks of who else writes to the file at a path of the tree, and to old, which was there
+	// before, until release is called. Undo calls it, and Lock where a killed run did not come to Late.
+	Hold func(ctx context.Context, path string, old *os.File) (release func(), err error)
+	// Settle is how long who waited for these locks gets, before Undo looks what they added to a file that is none any more.
+	Settle time.Duration
+	gone   []gone
 }
 
 // Open looks at the tree at path and at its trash, if it has one, and makes
@@ -198,6 +205,14 @@ func (t *Tree) check(in *os.File, name string) (*os.File, error) {
 	}
 	d.Close()
 	return nil, err
+}
+
+// hold calls Hold.
+func (t *Tree) hold(ctx context.Context, p string, old *os.File) (release func(), err error) {
+	if t.Hold == nil {
+		return func() {}, nil
+	}
+	return t.Hold(ctx, p, old)
 }
 
 // locked is for what changes something.

@@ -71,7 +71,7 @@ func TestEmpty(t *testing.T) {
 // An emptying can be interrupted, and what it left can be emptied or undone.
 func TestEmptyInterrupted(t *testing.T) {
 	for _, then := range []string{"empty", "undo"} {
-		s := newScene(t)
+		s := quickScene(t)
 		for i := range 3 * every {
 			s.put(fmt.Sprintf("dev/2019-May/x%06d.html", i), "x")
 		}
@@ -108,7 +108,7 @@ func TestEmptyInterrupted(t *testing.T) {
 }
 
 func TestMoveInterrupted(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	tree := s.locked()
 	r, err := tree.Begin(t.Context(), began, plan(t, s.dir))
 	s.ok(err)
@@ -124,7 +124,7 @@ func TestMoveInterrupted(t *testing.T) {
 }
 
 func TestNothingMoved(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.with(func(tree *Tree) {
 		_, err := prune(t.Context(), tree, Plan{List: list}, layout.File{})
 		s.ok(err)
@@ -134,7 +134,7 @@ func TestNothingMoved(t *testing.T) {
 }
 
 func TestManyRuns(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.with(func(tree *Tree) {
 		for i := range 12 { // all in one second
 			_, err := prune(t.Context(), tree, Plan{List: "dev/../\n", Files: listing(t, s.dir, func(p string) bool { return p == fmt.Sprintf("dev/html/msg%05d.html", i) })}, layout.File{})
@@ -183,7 +183,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestBadPlans(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	one := plan(t, s.dir).Files[0]
 	named := func(p ...string) (files []layout.File) {
 		for _, p := range p {
@@ -225,7 +225,7 @@ func TestBadPlans(t *testing.T) {
 }
 
 func TestOnlyOneLocks(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	tree := s.locked()
 	other := s.open()
 	_, err := other.Lock(t.Context())
@@ -254,7 +254,7 @@ func TestOpenRefuses(t *testing.T) {
 			return errors.Join(os.Mkdir(s.at(ours), 0o755), os.Symlink("/tmp", s.at(".rplan/trash")))
 		}, `"TREE/.rplan/trash" is a symbolic link, or behind one`},
 	} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.ok(c.make(s))
 		tree, err := Open(s.dir)
 		if err == nil {
@@ -265,7 +265,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"absent", "dev/index.html"} {
-		s := newScene(t)
+		s := quickScene(t)
 		if tree, err := Open(s.at(name)); err == nil || !strings.Contains(err.Error(), s.at(name)) {
 			t.Errorf("opened %v, %v", tree, err)
 		}
@@ -275,7 +275,7 @@ func TestOpenRefuses(t *testing.T) {
 // The lock is a file of its own: it is written to.
 func TestLockIsNobodyElsesFile(t *testing.T) {
 	for _, link := range []func(old, new string) error{os.Link, os.Symlink} {
-		s := newScene(t)
+		s := quickScene(t)
 		s.ok(os.Mkdir(s.at(ours), 0o755))
 		s.ok(link(s.at("dev/index.html"), s.at(".rplan/lock")))
 		tree := s.open()
@@ -290,7 +290,7 @@ func TestLockIsNobodyElsesFile(t *testing.T) {
 
 // What lies in the trash and is no run is named, and left.
 func TestStrangeThingsInTheTrash(t *testing.T) {
-	s := newScene(t)
+	s := quickScene(t)
 	s.run()
 	for p, content := range map[string]string{"file": "x", "no-journal/files/a": "x", "bad-journal/journal": "rplan-trash 1 x\n", "bad-line/journal": "rplan-trash 1 2026-11-26T18:25:33Z \"l\"\nfile 1 2 3 \"../../x\"\n",
 		"no-journal/journal.new": ""} {

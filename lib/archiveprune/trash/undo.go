@@ -2,10 +2,16 @@ package trash
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rplan/lib/diag"
+	mail "rplan/lib/mbox"
 )
 
 // Undone is a run of which what was in the trash went back.
@@ -18,7 +24,7 @@ type Undone struct {
 // Undo brings back what the wanted runs have in the trash, the newest run first. It
 // never puts anything over what is there now: that stays in the trash, and is named.
 // A replaced file comes back with what was added to its replacement since; it is
-// refused if that was changed otherwise. It calls for the locks of the lists.
+// refused if that was changed otherwise. Hold is called for each.
 func (t *Tree) Undo(ctx context.Context, want func(Info) bool) ([]Undone, error) {
 	if err := t.locked(); err != nil {
 		return nil, err
@@ -28,7 +34,14 @@ func (t *Tree) Undo(ctx context.Context, want func(Info) bool) ([]Undone, error)
 		return nil, err
 	}
 	slices.Reverse(runs)
-	var all []Undone
+	all, err := t.undoAll(ctx, runs, want)
+	if late := t.late(context.WithoutCancel(ctx)); late != nil {
+		err = errors.Join(err, late)
+	}
+	return all, err
+}
+
+func (t *Tree) undoAll(ctx context.Context, runs []Info, want func(Info) bool) (all []Undone, err error) {
 	for _, i := range runs {
 		if !want(i) {
 			continue
@@ -43,6 +56,43 @@ func (t *Tree) Undo(ctx context.Context, want func(Info) bool) ([]Undone, error)
 		}
 	}
 	return all, nil
+}
+
+// gone is a file whose place an undo gave to another. If this process is killed, what is added to it late is lost.
+type gone struct {
+	path string
+	file *os.File
+	from int64 // until where its bytes are in the other
+}
+
+// late brings over what was added to files that are none any more.
+func (t *Tree) late(ctx context.Context) (err error) {
+	if len(t.gone) > 0 && t.Hold != nil { // else nobody waits
+		time.Sleep(t.Settle)
+	}
+	for _, g := range t.gone {
+		if failed := t.lateFor(ctx, g); failed != nil {
+			err = errors.Join(err, fmt.Errorf("what was added to %q while it was undone: %w", t.name(g.path), failed))
+		}
+		g.file.Close()
+	}
+	t.gone = nil
+	return err
+}
+
+func (t *Tree) lateFor(ctx context.Context, g gone) error {
+	release, err := t.hold(ctx, g.path, g.file)
+	if err != nil {
+		return err
+	}
+	defer release()
+	live, err := openAt(t.root, g.path, unix.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
+	_, err = mail.Late(live, g.file, g.from)
+	return err
 }
 
 func (t *Tree) undo(ctx context.Context, i Info) (u Undone, err error) {

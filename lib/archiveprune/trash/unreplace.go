@@ -16,30 +16,17 @@ import (
 
 // unreplace has replaced files change places with their replacements again.
 func (t *Tree) unreplace(ctx context.Context, run, journal *os.File, stay *Notes) error {
-	var all []*unreplacing
-	of := map[string]*unreplacing{}
+	var all replacements
 	err := readJournal(run, false, func(r record) error {
-		if r.verb == "replace" {
-			of[r.path] = &unreplacing{t: t, run: run, journal: journal, record: r, grown: r.size}
-			all = append(all, of[r.path])
-		}
-		u := of[r.path]
-		switch {
-		case u == nil:
-		case r.verb == "restored":
-			u.restored = r.inode
-		case r.verb == "late":
-			u.late = append(u.late, r)
-		case r.verb == "grown":
-			u.grown = max(u.grown, r.size)
-		}
+		all.add(r)
 		return nil
 	})
-	for _, u := range all {
+	for _, u := range all.list {
 		if err != nil || ctx.Err() != nil {
 			break
 		}
-		if err = u.do(); err == errOther {
+		u.t, u.run, u.journal = t, run, journal
+		if err = u.do(ctx); err == errOther {
 			stay.add(u.path, err.Error())
 			err = nil
 		} else if passed(err) {
@@ -56,6 +43,37 @@ func (t *Tree) unreplace(ctx context.Context, run, journal *os.File, stay *Notes
 
 var errOther = errors.New("the file at its place was changed since, and not only added to; undo newer runs first, or compare them by hand")
 
+// replacements are the files that a journal says are replaced.
+type replacements struct {
+	list []*unreplacing
+	of   map[string]*unreplacing // by path
+}
+
+func (a *replacements) add(r record) {
+	if r.verb == "replace" {
+		u := &unreplacing{record: r, grown: r.size}
+		if a.of == nil {
+			a.of = map[string]*unreplacing{}
+		}
+		if before := a.of[r.path]; before != nil {
+			*before = *u // that came to nothing
+		} else {
+			a.of[r.path] = u
+			a.list = append(a.list, u)
+		}
+	}
+	u := a.of[r.path]
+	switch {
+	case u == nil:
+	case r.verb == "restored":
+		u.restored = r.inode
+	case r.verb == "late":
+		u.late = append(u.late, r)
+	case r.verb == "grown":
+		u.grown = max(u.grown, r.size)
+	}
+}
+
 // unreplacing is one replaced file that is to be brought back.
 type unreplacing struct {
 	t            *Tree
@@ -68,9 +86,13 @@ type unreplacing struct {
 	in, dir  *os.File // where the old one is, and where it belongs
 	old, now *os.File // nil if there is none
 	was, is  unix.Stat_t
+	release  func() // of the locks
 }
 
 func (u *unreplacing) close() {
+	if u.release != nil {
+		u.release()
+	}
 	for _, f := range []*os.File{u.in, u.dir, u.old, u.now} {
 		if f != nil {
 			f.Close()
@@ -78,8 +100,9 @@ func (u *unreplacing) close() {
 	}
 }
 
-// open opens the old file and what is at its place, and tells whether there is an old one: else it is back, or deleted.
-func (u *unreplacing) open() (there bool, err error) {
+// open opens the old file, calls for the locks by hold, which may be nil, and opens what is at its place. It tells
+// whether there is an old one: else it is back, or deleted.
+func (u *unreplacing) open(hold func() error) (there bool, err error) {
 	name := path.Base(u.path)
 	if u.in, _, err = openParent(u.run, path.Join(oldDir, u.path)); err == nil {
 		u.old, err = openAt(u.in, name, unix.O_RDWR|unix.O_APPEND, 0)
@@ -89,11 +112,17 @@ func (u *unreplacing) open() (there bool, err error) {
 	} else if err != nil {
 		return true, err
 	}
-	if err := unix.Fstat(int(u.old.Fd()), &u.was); err != nil {
-		return true, err
+	if err = unix.Fstat(int(u.old.Fd()), &u.was); err == nil && !regular(&u.was) {
+		err = errIrregular
 	}
-	if !regular(&u.was) {
-		return true, errIrregular
+	if err == nil && hold != nil {
+		err = hold()
+	}
+	if err == nil {
+		err = unix.Fstat(int(u.old.Fd()), &u.was) // to which somebody may have added until it was locked
+	}
+	if err != nil {
+		return true, err
 	}
 	if u.dir, _, err = openParent(u.t.root, u.path); err != nil {
 		return true, err
@@ -160,8 +189,8 @@ func onlyOnce(run *os.File, p string) error {
 	return err
 }
 
-func (u *unreplacing) do() error {
-	there, err := u.open()
+func (u *unreplacing) do(ctx context.Context) error {
+	there, err := u.open(func() error { return u.hold(ctx) })
 	if err == nil && !there {
 		return onlyOnce(u.run, u.path)
 	} else if err != nil {
@@ -180,11 +209,7 @@ func (u *unreplacing) do() error {
 	if u.is.Size < u.new.size || sumOf(u.now, u.new.size) != u.new.sum {
 		return errOther // it is not the replacement, nor that and more
 	}
-	for _, l := range u.late {
-		if l.size > u.grown && brings(u.now, l.new.size, u.old, u.grown, l.size) {
-			u.grown = l.size
-		}
-	}
+	u.look()
 	if u.is.Size > u.new.size {
 		return u.join(name, &u.is)
 	}
@@ -194,8 +219,29 @@ func (u *unreplacing) do() error {
 	if err := unix.Renameat(int(u.in.Fd()), name, int(u.dir.Fd()), name); err != nil {
 		return err
 	}
-	_, err = catchUp(u.now, u.new.size, u.old)
+	n, err := catchUp(u.now, u.new.size, u.old)
+	u.goes(u.new.size + n)
 	return err
+}
+
+func (u *unreplacing) hold(ctx context.Context) (err error) {
+	u.release, err = u.t.hold(ctx, u.path, u.old)
+	return err
+}
+
+// goes remembers the file that was at the place, and until where its bytes are in what is there now.
+func (u *unreplacing) goes(from int64) {
+	u.t.gone = append(u.t.gone, gone{u.path, u.now, from})
+	u.now = nil
+}
+
+// look finds out what a process that was killed in Late had brought over.
+func (u *unreplacing) look() {
+	for _, l := range u.late {
+		if l.size > u.grown && brings(u.now, l.new.size, u.old, u.grown, l.size) {
+			u.grown = l.size
+		}
+	}
 }
 
 // sumOf is that of the first n bytes of a file; of one that cannot be read, none's.
@@ -255,7 +301,9 @@ func (u *unreplacing) join(name string, now *unix.Stat_t) error {
 		_ = unix.Unlinkat(int(u.run.Fd()), freshOld, 0)
 		return err
 	}
-	if _, err := catchUp(u.now, u.new.size+more, f); err != nil {
+	n, err := catchUp(u.now, u.new.size+more, f)
+	u.goes(u.new.size + more + n)
+	if err != nil {
 		return err
 	}
 	if err := u.dir.Sync(); err != nil {
