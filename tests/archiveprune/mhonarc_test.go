@@ -60,7 +60,10 @@ func idOf(page string) string {
 // A live archive of MHonArc is pruned, added to, pruned again, brought back, pruned of all, and added to.
 func TestMHonArcGoesOn(t *testing.T) {
 	for name, named := range map[string]bool{"flat": false, "subdir": true} {
-		t.Run(name, func(t *testing.T) { liveMHonArc(t, named) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			liveMHonArc(t, named)
+		})
 	}
 }
 

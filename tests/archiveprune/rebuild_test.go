@@ -150,7 +150,10 @@ func (n *node) checkPage(page shown, m archive.Mail, quoting archive.Quoting) {
 // What was pruned is made again, is as good as the messages, and can be pruned again.
 func TestRebuild(t *testing.T) {
 	for name, quoting := range map[string]archive.Quoting{"mangled": archive.Mangled, "unmangled": archive.Unmangled, "mboxrd": archive.Mboxrd} {
-		t.Run(name, func(t *testing.T) { rebuilt(t, quoting) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rebuilt(t, quoting)
+		})
 	}
 }
 
