@@ -242,3 +242,24 @@ func TestAttachmentOfAPageThatStays(t *testing.T) {
 		})
 	}
 }
+
+// A page whose message is not to be kept goes, also if it is MHonArc's last.
+func TestLastPageExpires(t *testing.T) {
+	n := newNode(t, "", "lists")
+	mails := collect(archive.Make{Seed: 15, N: 2, Plain: true, Start: time.Now().Add(-20 * day)}.Mails())
+	mails = append(mails, collect(archive.Make{Seed: 16, N: 1, Only: "date in 1999"}.Mails())...)
+	n.mbox("lists/dev.mbox", slices.Values(mails))
+	archive.MHonArc(t, n.path("lists/dev.mbox"), n.path("lists/dev"), archive.MHonArcOptions{})
+	last := lastPage(n.files("lists"))
+	if idOf(n.read("lists/dev", last)) != mails[2].ID {
+		t.Fatalf("%q is not the page of the old message", last)
+	}
+	n.apply("--keep-mbox", "5y")
+	after := n.files("lists")
+	if _, there := after["dev/"+last]; there || strings.Contains(after["dev.mbox"], mails[2].ID) || !strings.Contains(after["dev.mbox"], mails[1].ID) {
+		t.Errorf("of a message that is too old there is a page: %v, and the mbox is %q", there, after["dev.mbox"])
+	}
+	if len(after) < 5 {
+		t.Errorf("%d files are left", len(after))
+	}
+}
