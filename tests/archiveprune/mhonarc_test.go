@@ -263,3 +263,29 @@ func TestLastPageExpires(t *testing.T) {
 		t.Errorf("%d files are left", len(after))
 	}
 }
+
+// An answer to a mail whose page went is added; MHonArc has forgotten the page then, also if it comes back.
+func TestAnswerToAPageThatWent(t *testing.T) {
+	n := newNode(t, "", "lists")
+	mails := collect(archive.Make{Seed: 17, N: 4, Plain: true, Bare: true}.Mails())
+	n.mbox("lists/dev.mbox", slices.Values(mails))
+	made := archive.MHonArc(t, n.path("lists/dev.mbox"), n.path("lists/dev"), archive.MHonArcOptions{})
+	n.apply()
+	gone := ""
+	for page, id := range made.Pages {
+		if id == mails[0].ID {
+			gone = page
+		}
+	}
+	answer := collect(archive.Make{Seed: 18, N: 1, Plain: true, Bare: true, Start: time.Now().Add(-time.Hour)}.Mails())
+	answer[0].Raw = append([]byte("In-Reply-To: <"+mails[0].ID+">\n"), answer[0].Raw...)
+	n.goesOn(false, "msg00003.html", answer)
+	n.prune(0, "", "--undo")
+	if page := n.read("lists/dev", gone); idOf(page) != mails[0].ID {
+		t.Errorf("%q is of %q", gone, idOf(page))
+	}
+	_, entry, listed := strings.Cut(n.read("lists/dev/maillist.html"), `href="`+gone+`"`)
+	if listed && !strings.HasPrefix(entry, ">[no subject]<") {
+		t.Errorf("the index has %.100q: rp-archive-prune(8) says that it has not", entry)
+	}
+}
