@@ -22,6 +22,10 @@ func (r *runner) rebuild(ctx context.Context) error {
 		if refused != nil {
 			return refused
 		}
+		if a.Layout == layout.Mlmmj || a.Layout == layout.Mailman3 { // which it would not be any more, with pages in it
+			return diag.Refused.Errorf("list %q: an archive of %s has no pages", a.List, a.Layout).
+				WithHint("mhonarc(1) can make some of it in a directory elsewhere")
+		}
 		g := r.gatherer(t, policy, func(int64) {})
 		if err := g.read(ctx, a); err != nil {
 			return err

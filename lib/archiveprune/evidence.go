@@ -1,6 +1,7 @@
 package archiveprune
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"rplan/lib/app"
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/diag"
 	"rplan/lib/mbox"
@@ -89,6 +91,7 @@ type gatherer struct {
 	now      time.Time
 	received bool           // a message without a date has that of its From_ line
 	progress func(at int64) // bytes of messages read so far
+	env      *app.Env       // who waits
 }
 
 func newEvidence() *evidence {
@@ -238,15 +241,22 @@ func (g *gatherer) find(ctx context.Context, sizes map[int64]bool) error {
 	if len(sizes) == 0 {
 		return nil
 	}
+	progress := g.env.Progress("MB searched for attachments") // it takes longer than all else
+	defer progress.Done()
+	at := int64(0)
 	for i := range g.sources {
-		if err := g.partsOf(ctx, i, sizes); err != nil {
+		err := g.partsOf(ctx, i, sizes, func(read int64) {
+			at += read
+			progress.Show(int(at>>20), int(g.bytes>>20))
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) error {
+func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool, progress func(int64)) error {
 	s := &g.sources[i]
 	file, err := layout.Open(g.root, *s.file)
 	if err != nil {
@@ -262,6 +272,7 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) err
 		defer open.Close()
 		r = open
 	}
+	r = bufio.NewReaderSize(r, 256<<10) // most messages are small
 	p := parts{wanted: sizes}
 	for _, m := range s.messages {
 		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}) }
@@ -273,6 +284,7 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) err
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		progress(m.Size())
 	}
 	return nil
 }

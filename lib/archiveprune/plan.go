@@ -94,14 +94,14 @@ type planner struct {
 	attached map[string][]string // which pages lead to an attachment, or to a directory of them
 	ends     []int               // pages of messages with which an mbox ends, likewise
 	staying  map[string]int      // how many pages stay, by directory, and all above it
-	again    map[string]bool     // directories of pages that were made again a short while ago
+	again    map[string]again    // what is known of directories of pages
 }
 
 // decide says of each file whether it goes. What a page shows is read once.
 func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*plan, error) {
 	p.plan = &plan{archive: a, evidence: e, kept: map[string]int{}}
 	p.shows, p.attached = map[digest][]int{}, map[string][]string{}
-	p.staying, p.again = map[string]int{}, map[string]bool{}
+	p.staying, p.again = map[string]int{}, map[string]again{}
 	for i := range a.Files {
 		if f := &a.Files[i]; f.Kind != layout.Mbox && f.Kind != layout.Message {
 			p.verdicts = append(p.verdicts, verdict{file: f, why: whyOther})
@@ -197,7 +197,10 @@ func (p *planner) page(i int, v *verdict) {
 		}
 		return
 	}
-	p.shows[key] = append(p.shows[key], i)
+	again := p.madeAgain(path.Dir(v.file.Path))
+	if !again.any { // else it was made from that message, perhaps beside a page that was still there
+		p.shows[key] = append(p.shows[key], i)
+	}
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())
 	v.expired = v.why == "" && young(t, p.bounds.mbox) == ""
@@ -210,7 +213,7 @@ func (p *planner) page(i int, v *verdict) {
 	switch {
 	case t.cut:
 		v.why = whyCut
-	case p.madeAgain(path.Dir(v.file.Path)):
+	case again.lately:
 		v.why = whyRebuilt
 	}
 }
@@ -252,16 +255,20 @@ func (p *planner) keepLast() {
 	}
 }
 
-// madeAgain says whether the pages of a directory were made again by --rebuild, so short a while ago that
-// whoever did that may still want them. A mark that cannot be read counts.
-func (p *planner) madeAgain(dir string) bool {
-	again, known := p.again[dir]
-	if !known {
+// again says of the pages in a directory whether they were made again by --rebuild, and so short a while ago that
+// whoever did that may still want them.
+type again struct{ any, lately bool }
+
+// madeAgain looks at the mark that --rebuild leaves. Pages with one that cannot be read stay.
+func (p *planner) madeAgain(dir string) again {
+	known, looked := p.again[dir]
+	if !looked {
 		at, err := rebuild.At(p.root, dir)
-		again = err != nil || !at.IsZero() && at.Unix() >= p.bounds.pages()
-		p.again[dir] = again
+		known.any = err == nil && !at.IsZero()
+		known.lately = err != nil || known.any && at.Unix() >= p.bounds.pages()
+		p.again[dir] = known
 	}
-	return again
+	return known
 }
 
 // unusable says why the sources prove nothing at all, or "".

@@ -84,7 +84,7 @@ func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *P
 }
 
 func (r *runner) gatherer(t *tree, policy *Policy, progress func(int64)) *gatherer {
-	return &gatherer{evidence: newEvidence(), root: t.root, now: r.now, received: policy.Undated == UndatedReceived, progress: progress}
+	return &gatherer{evidence: newEvidence(), root: t.root, now: r.now, received: policy.Undated == UndatedReceived, progress: progress, env: r.env}
 }
 
 // bounds are the moments that a policy means today.

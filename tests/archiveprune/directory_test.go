@@ -113,6 +113,7 @@ func of(files map[string]string, list string) map[string]string {
 }
 
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	n, server := withDirectory(t)
 	before := n.files("archives/private")
 	unchanged := func(lists ...string) {

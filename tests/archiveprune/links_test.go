@@ -52,7 +52,10 @@ Include %[4]q
 // Old links say what went, as long as it is gone, and all others lead where they did.
 func TestOldLinks(t *testing.T) {
 	for name, form := range map[string]string{"text": "txt:%s/.rplan/links.txt", "dbm": "dbm=db:%s/.rplan/links.db"} {
-		t.Run(name, func(t *testing.T) { oldLinks(t, form) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			oldLinks(t, form)
+		})
 	}
 }
 

@@ -60,7 +60,10 @@ func idOf(page string) string {
 // A live archive of MHonArc is pruned, added to, pruned again, brought back, pruned of all, and added to.
 func TestMHonArcGoesOn(t *testing.T) {
 	for name, named := range map[string]bool{"flat": false, "subdir": true} {
-		t.Run(name, func(t *testing.T) { liveMHonArc(t, named) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			liveMHonArc(t, named)
+		})
 	}
 }
 
@@ -237,5 +240,52 @@ func TestAttachmentOfAPageThatStays(t *testing.T) {
 			}
 			n.checkLinks(after)
 		})
+	}
+}
+
+// A page whose message is not to be kept goes, also if it is MHonArc's last.
+func TestLastPageExpires(t *testing.T) {
+	n := newNode(t, "", "lists")
+	mails := collect(archive.Make{Seed: 15, N: 2, Plain: true, Start: time.Now().Add(-20 * day)}.Mails())
+	mails = append(mails, collect(archive.Make{Seed: 16, N: 1, Only: "date in 1999"}.Mails())...)
+	n.mbox("lists/dev.mbox", slices.Values(mails))
+	archive.MHonArc(t, n.path("lists/dev.mbox"), n.path("lists/dev"), archive.MHonArcOptions{})
+	last := lastPage(n.files("lists"))
+	if idOf(n.read("lists/dev", last)) != mails[2].ID {
+		t.Fatalf("%q is not the page of the old message", last)
+	}
+	n.apply("--keep-mbox", "5y")
+	after := n.files("lists")
+	if _, there := after["dev/"+last]; there || strings.Contains(after["dev.mbox"], mails[2].ID) || !strings.Contains(after["dev.mbox"], mails[1].ID) {
+		t.Errorf("of a message that is too old there is a page: %v, and the mbox is %q", there, after["dev.mbox"])
+	}
+	if len(after) < 5 {
+		t.Errorf("%d files are left", len(after))
+	}
+}
+
+// An answer to a mail whose page went is added; MHonArc has forgotten the page then, also if it comes back.
+func TestAnswerToAPageThatWent(t *testing.T) {
+	n := newNode(t, "", "lists")
+	mails := collect(archive.Make{Seed: 17, N: 4, Plain: true, Bare: true}.Mails())
+	n.mbox("lists/dev.mbox", slices.Values(mails))
+	made := archive.MHonArc(t, n.path("lists/dev.mbox"), n.path("lists/dev"), archive.MHonArcOptions{})
+	n.apply()
+	gone := ""
+	for page, id := range made.Pages {
+		if id == mails[0].ID {
+			gone = page
+		}
+	}
+	answer := collect(archive.Make{Seed: 18, N: 1, Plain: true, Bare: true, Start: time.Now().Add(-time.Hour)}.Mails())
+	answer[0].Raw = append([]byte("In-Reply-To: <"+mails[0].ID+">\n"), answer[0].Raw...)
+	n.goesOn(false, "msg00003.html", answer)
+	n.prune(0, "", "--undo")
+	if page := n.read("lists/dev", gone); idOf(page) != mails[0].ID {
+		t.Errorf("%q is of %q", gone, idOf(page))
+	}
+	_, entry, listed := strings.Cut(n.read("lists/dev/maillist.html"), `href="`+gone+`"`)
+	if listed && !strings.HasPrefix(entry, ">[no subject]<") {
+		t.Errorf("the index has %.100q: rp-archive-prune(8) says that it has not", entry)
 	}
 }

@@ -40,6 +40,7 @@ func (n *node) changed(before map[string]map[string]string) string {
 
 // Two trees may have lists of one name, and a section of rplan.toml says which list is which.
 func TestListsOfOneName(t *testing.T) {
+	t.Parallel()
 	n := twoTrees(t)
 	trees := []string{"a/archives/private", "b/archives/private"}
 	before := map[string]map[string]string{"a": n.files(trees[0]), "b": n.files(trees[1])}
@@ -83,6 +84,7 @@ func TestListsOfOneName(t *testing.T) {
 
 // The directory knows two lists of one name, of which one is active here.
 func TestListsOfOneNameInTheDirectory(t *testing.T) {
+	t.Parallel()
 	n := twoTrees(t)
 	trees := []string{"a/archives/private", "b/archives/private"}
 	before := map[string]map[string]string{"a": n.files(trees[0]), "b": n.files(trees[1])}

@@ -150,7 +150,10 @@ func (n *node) checkPage(page shown, m archive.Mail, quoting archive.Quoting) {
 // What was pruned is made again, is as good as the messages, and can be pruned again.
 func TestRebuild(t *testing.T) {
 	for name, quoting := range map[string]archive.Quoting{"mangled": archive.Mangled, "unmangled": archive.Unmangled, "mboxrd": archive.Mboxrd} {
-		t.Run(name, func(t *testing.T) { rebuilt(t, quoting) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rebuilt(t, quoting)
+		})
 	}
 }
 
@@ -223,5 +226,44 @@ func rebuilt(t *testing.T, quoting archive.Quoting) {
 	n.prune(2, `1999-12" was not made by rebuilding`, "--rebuild", "dev", "1999-12")
 	if got := n.files(dir, "1999-12"); len(got) != 1 || got["note"] != "mine" {
 		t.Errorf("somebody's own files are %q", got)
+	}
+}
+
+// Pages that are made again beside those that are still there double them, and keep none of them from going later.
+func TestRebuildBesidePages(t *testing.T) {
+	t.Parallel()
+	for _, layout := range []string{"pipermail", "mhonarc"} {
+		n := newNode(t, "", "archives/private")
+		mails := recently(22, 40, 150)
+		mails.Plain = true
+		dir := "archives/private/dev"
+		if layout == "pipermail" {
+			_, err := archive.Pipermail(n.dir, "dev", mails.Mails(), archive.PipermailOptions{})
+			n.must(err)
+		} else {
+			n.mbox(dir+".mbox", mails.Mails())
+			archive.MHonArc(t, n.path(dir+".mbox"), n.path(dir), archive.MHonArcOptions{})
+		}
+		n.apply()
+		before := n.files(dir)
+		n.prune(0, "", "--rebuild", "dev")
+		n.apply()
+		for name, text := range before {
+			if now, there := n.files(dir)[name]; !there || now != text {
+				t.Errorf("%s: %q was lost", layout, name)
+			}
+		}
+		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond))) // keep-html 0 is: older than now
+		r := n.report(0, "--apply", "--keep-html", "0")["dev"]
+		for _, reason := range r.Reasons {
+			switch reason.Why {
+			case "without it new pages would get the addresses of old ones", "pages that it is about stay", "it is in no message of the mbox":
+			default:
+				t.Errorf("%s: %d files stay: %s: %.300q", layout, reason.Files, reason.Why, reason.Paths)
+			}
+		}
+		if r.Goes.Files < 60 {
+			t.Errorf("%s: %d files go", layout, r.Goes.Files)
+		}
 	}
 }
