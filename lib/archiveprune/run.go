@@ -69,6 +69,7 @@ type tree struct {
 	path     string
 	root     *os.Root
 	trash    *trash.Tree // only of a run that changes something
+	killed   bool        // a run before this one was, and left something
 	archives []layout.Archive
 }
 
@@ -97,6 +98,9 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 		}
 	}
 	archives, left, err := layout.Find(root, r.c.Layout)
+	if t.killed {
+		t.sweep(archives)
+	}
 	if !r.o.Changes() && len(r.o.Args) == 0 { // what no list's part of the report can name
 		for _, l := range left {
 			fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(filepath.Join(path, l.Path)), harmless(l.Why))
@@ -116,6 +120,7 @@ func (r *runner) lock(ctx context.Context, t *tree) error {
 	for _, m := range mended {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)
 		r.stayed(m.Stayed)
+		t.killed = true
 	}
 	return err
 }
