@@ -171,10 +171,12 @@ func (r *runner) missing() error {
 // it may be changed. What fails for one does not stop the others.
 func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Policy, error) error) error {
 	var errs []error
+	looked := true // into all trees
 	for _, path := range r.c.Trees {
 		t, err := r.open(ctx, path)
 		errs = append(errs, err)
 		if t == nil {
+			looked = false
 			continue
 		}
 		for i := 0; i < len(t.archives) && ctx.Err() == nil; i++ {
@@ -197,7 +199,10 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return r.together(append(errs, r.missing()))
+	if looked {
+		errs = append(errs, r.missing())
+	}
+	return r.together(errs)
 }
 
 // together is one error for several. It is partial where something else was done, or if they are of several kinds.
