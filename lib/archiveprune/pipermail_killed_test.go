@@ -106,10 +106,11 @@ func (s *pipermailScene) killPoints(o Options) []killPoint {
 	return some
 }
 
-// killedMake has mails some of which are too old to be kept by killedCut, and all have pages that go.
+// killedTree has a month with files of others, one that goes as a whole, and one of which a page stays. Some mails are
+// too old to be kept by killedCut.
 var (
-	killedMake  = archive.Make{Seed: 50, N: 14, Plain: true, Start: time.Date(2004, 11, 1, 10, 0, 0, 0, time.UTC), Every: 4 * 24 * time.Hour}
-	killedTree  = archive.PipermailOptions{Foreign: true, Symlinks: true, OnlyGzip: true, Missing: func(i int, _ archive.Mail) bool { return i == 12 }}
+	killedMake  = archive.Make{Seed: 50, N: 18, Plain: true, Start: time.Date(2004, 10, 12, 10, 0, 0, 0, time.UTC), Every: 4 * 24 * time.Hour}
+	killedTree  = archive.PipermailOptions{Foreign: true, Symlinks: true, OnlyGzip: true, Missing: func(i int, _ archive.Mail) bool { return i == 3 }}
 	killedCut   = Options{Apply: true, KeepMbox: "22y"}
 	killedPages = Options{Apply: true}
 )
@@ -151,6 +152,17 @@ func (s *pipermailScene) expire() {
 		}
 		return err
 	}))
+}
+
+// untilUnlocked waits for the kernel, which releases the lock when the last thread of a killed process has ended.
+func (s *pipermailScene) untilUnlocked() {
+	s.Helper()
+	f, err := os.Open(s.at(".rplan/lock"))
+	if err != nil {
+		return // it did not come to that
+	}
+	defer f.Close()
+	s.ok(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 }
 
 // withoutLocks leaves out the locks that a killed process left.
@@ -269,6 +281,7 @@ func killAt(t testing.TB, k killing, point killPoint, atOnce bool, pruned []stri
 	} else if cmd.ProcessState == nil || !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
 		t.Fatalf("not killed at %s: %v: %s", point.line, err, out)
 	}
+	s.untilUnlocked()
 	s.expire()
 	s.checkNothingLost(k, was, may)
 	if !atOnce {

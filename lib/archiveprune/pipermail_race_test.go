@@ -145,7 +145,7 @@ var swaps = map[string]func(s *pipermailScene, month, outside string) (begin, en
 		return s.swap(path.Dir(s.truth.Mbox), outside)
 	},
 	"page": func(s *pipermailScene, _, outside string) (func(), func()) {
-		return s.swap(s.truth.Pages[4].Path, filepath.Join(outside, path.Base(s.truth.Pages[4].Path)))
+		return s.swap(s.truth.Pages[10].Path, filepath.Join(outside, path.Base(s.truth.Pages[10].Path)))
 	},
 	"no page": func(s *pipermailScene, _, _ string) (func(), func()) { return s.swap(s.truth.Pages[4].Path, "") },
 	"no month": func(s *pipermailScene, month, _ string) (func(), func()) {

@@ -281,6 +281,26 @@ func TestPipermailUndoOfOne(t *testing.T) {
 	s.is(before)
 }
 
+// What is in a tree and of no archive is named by a report of all lists, and left alone.
+func TestPipermailStrangers(t *testing.T) {
+	s := newPipermail(t, killedMake, killedTree)
+	s.ok(os.Mkdir(s.at("holiday"), 0o755))
+	s.write("holiday/000001.html", []byte("<html>photos</html>"))
+	before := s.picture()
+	if got := s.want(0, Options{}); !strings.Contains(got.stderr, filepath.Join(s.tree, "holiday")+": no archive of a layout that is known") {
+		t.Error(got)
+	}
+	if got := s.want(0, Options{Args: []string{"dev"}}); got.stderr != "" {
+		t.Error(got)
+	}
+	if got := s.want(0, killedPages); got.stderr != "" {
+		t.Error(got)
+	}
+	if after := s.picture(); after["archives/private/holiday/000001.html"] != before["archives/private/holiday/000001.html"] {
+		t.Error("a stranger changed")
+	}
+}
+
 // The exit codes are those of the manual.
 func TestPipermailExitCodes(t *testing.T) {
 	s := newPipermail(t, killedMake, killedTree)
