@@ -110,7 +110,7 @@ func TestPipermailMailArrives(t *testing.T) {
 			t.Parallel()
 			s, _ := k.scene(t)
 			new := arrival{"From new@example.org  Thu Nov 26 04:41:00 2026\nMessage-ID: <new@example.org>\n\nnew\n\n", s.truth.Volumes[1]}
-			for _, at := range spread(moments(s, k.do), 7) {
+			for _, at := range spread(moments(s, k.do), 5) {
 				s, before := k.scene(t)
 				got := s.runWhile(k.do, at, func() { s.arrives(new) })
 				page := path.Join(s.truth.HTML, new.month, "000999.html")
@@ -180,7 +180,7 @@ func TestPipermailSwapped(t *testing.T) {
 			for _, k := range []killing{killings[1], killings[3]} {
 				s, _ := k.scene(t)
 				all := moments(s, k.do)
-				for _, at := range spread(all[len(name)%3:], 4) {
+				for _, at := range spread(all[len(name)%3:], 3) {
 					s, before := k.scene(t)
 					month := s.truth.Volumes[1]
 					begin, end := swap(s, month, s.outsideOf(month, before))

@@ -77,6 +77,21 @@ func TestPipermailTrees(t *testing.T) {
 	}
 }
 
+// A symlink in a month of which all else goes stays in it.
+func TestPipermailSymlinkInAMonth(t *testing.T) {
+	s := newPipermail(t, archive.Make{Seed: 21, N: 12, Plain: true}, archive.PipermailOptions{Symlinks: true})
+	before := s.picture()
+	if got := s.want(0, Options{Apply: true}); got.stderr != "" {
+		t.Error(got)
+	}
+	left, err := os.ReadDir(s.at(path.Join(s.truth.HTML, s.truth.Volumes[0])))
+	if err != nil || len(left) != 1 || left[0].Name() != "999999.html" {
+		t.Errorf("there is %v, %v", left, err)
+	}
+	s.want(0, Options{Undo: true})
+	s.is(before)
+}
+
 // countFiles is how many of the paths are no directories.
 func countFiles(paths []string, in picture) (n int) {
 	for _, p := range paths {
