@@ -38,13 +38,16 @@ func TestPipermailCutOff(t *testing.T) {
 	starts, box := s.starts(), s.read(s.truth.Mbox)
 	r := rand.New(rand.NewPCG(40, 0))
 	var cuts []int
-	for range 10 {
+	for range 6 {
 		cuts = append(cuts, r.IntN(len(box))) // somewhere
 		i := r.IntN(len(starts) - 1)
 		in := box[starts[i]:starts[i+1]]
 		cuts = append(cuts, int(starts[i])+bytes.LastIndexByte(in[:r.IntN(len(in))+1], '\n')+1) // after a line
 		if k := bytes.Index(in, []byte("\n\n")); k > 0 {
 			cuts = append(cuts, int(starts[i])+k+1, int(starts[i])+k+2) // after the header, with and without the empty line
+			if last := bytes.LastIndex(bytes.TrimRight(in, "\n"), []byte("\n\n")); last > k+1 {
+				cuts = append(cuts, int(starts[i])+last+2) // after a paragraph
+			}
 		}
 	}
 	refused, partly := 0, 0

@@ -20,6 +20,7 @@ import (
 var pipermailTrees = map[string]archive.PipermailOptions{
 	"english":   {Foreign: true, Symlinks: true},
 	"german":    {German: true, GermanDirs: true, Foreign: true},
+	"symlinks":  {Symlinks: true, German: true},
 	"quarters":  {Period: "quarter", Symlinks: true, OldDates: true, Plain: true},
 	"scrubbed":  {Scrubbed: true, Charset: "utf-8", Foreign: true},
 	"unmangled": {Quoting: archive.Unmangled, Private: true, OnlyGzip: true},
@@ -76,6 +77,21 @@ func TestPipermailTrees(t *testing.T) {
 	}
 }
 
+// A symlink in a month of which all else goes stays in it.
+func TestPipermailSymlinkInAMonth(t *testing.T) {
+	s := newPipermail(t, archive.Make{Seed: 21, N: 12, Plain: true}, archive.PipermailOptions{Symlinks: true})
+	before := s.picture()
+	if got := s.want(0, Options{Apply: true}); got.stderr != "" {
+		t.Error(got)
+	}
+	left, err := os.ReadDir(s.at(path.Join(s.truth.HTML, s.truth.Volumes[0])))
+	if err != nil || len(left) != 1 || left[0].Name() != "999999.html" {
+		t.Errorf("there is %v, %v", left, err)
+	}
+	s.want(0, Options{Undo: true})
+	s.is(before)
+}
+
 // countFiles is how many of the paths are no directories.
 func countFiles(paths []string, in picture) (n int) {
 	for _, p := range paths {
@@ -89,13 +105,17 @@ func countFiles(paths []string, in picture) (n int) {
 // must says of a page that it has to go: all is as usual with its mail, and nothing is like it.
 func (s *pipermailScene) must(page archive.Page) bool {
 	m := s.mails[page.Mail]
-	same := 0
-	for _, other := range s.truth.Pages {
-		if other.ID == page.ID {
-			same++
+	return page.InMbox && s.pagesOf(page.ID) == 1 && m.ID != "" && !m.Date.IsZero() && m.Date.Before(s.now.AddDate(0, 0, -91)) && page.Mail < len(s.mails)-1
+}
+
+// pagesOf is how many pages show a Message-ID.
+func (s *pipermailScene) pagesOf(id string) (n int) {
+	for _, page := range s.truth.Pages {
+		if page.ID == id {
+			n++
 		}
 	}
-	return page.InMbox && same == 1 && m.ID != "" && !m.Date.IsZero() && m.Date.Before(s.now.AddDate(0, 0, -91)) && page.Mail < len(s.mails)-1
+	return n
 }
 
 // checkGone looks at all that went.
@@ -223,10 +243,8 @@ func (s *pipermailScene) checkReport(r Result, before picture) {
 		}
 	}
 	for _, page := range s.truth.Pages {
-		if inTree := strings.TrimPrefix(page.Path, "archives/private/"); !page.InMbox && !slices.ContainsFunc(r.Reasons, func(reason Reason) bool {
-			return (reason.Why == whyUnproven || reason.Why == whyRepeated) && slices.Contains(reason.Paths, inTree)
-		}) {
-			s.Errorf("%s is in no mbox, and that is not said", page.Path)
+		if why := whyOf(r, page.Path); !page.InMbox && why != whyUnproven && (why != whyRepeated || s.pagesOf(page.ID) < 2) {
+			s.Errorf("%s is in no mbox, and it is said: %q", page.Path, why)
 		}
 	}
 	unlike := s.truth.InMbox - r.Messages // an unmangled mbox has a line that is a From_ line

@@ -45,8 +45,8 @@ type old struct {
 	from int64 // bytes of it that the other file goes back to
 }
 
-// settling is how long who had opened an mbox gets to write to it once the locks are free.
-const settling = time.Second
+// settling is how long who had opened an mbox gets to write to it once the locks are free. Tests have less.
+var settling = time.Second
 
 // all cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
@@ -263,6 +263,17 @@ func (w *rewriting) lateFor(ctx context.Context, o old) error {
 
 // fresh is the name of a file that is to take another's place.
 func fresh(p string) string { return path.Join(path.Dir(p), ".rplan-new-"+path.Base(p)) }
+
+// sweep removes what a killed run left beside mboxes.
+func (t *tree) sweep(archives []layout.Archive) {
+	for i := range archives {
+		for k := range archives[i].Files {
+			if f := &archives[i].Files[k]; f.Kind == layout.Mbox {
+				_ = t.root.Remove(fresh(f.Path)) // as a rule there is none
+			}
+		}
+	}
+}
 
 // cut takes messages out of an mbox, and addresses out of its headers if that is asked for. The old file goes to the trash.
 func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {

@@ -69,6 +69,7 @@ type tree struct {
 	path     string
 	root     *os.Root
 	trash    *trash.Tree // only of a run that changes something
+	killed   bool        // a run before this one was, and left something
 	archives []layout.Archive
 
 	newest time.Time // about when somebody last wrote to any of them, once clock has looked (dated)
@@ -101,6 +102,9 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 		}
 	}
 	archives, left, err := layout.Find(root, r.c.Layout)
+	if t.killed {
+		t.sweep(archives)
+	}
 	if !r.o.Changes() && len(r.o.Args) == 0 { // what no list's part of the report can name
 		for _, l := range left {
 			fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(filepath.Join(path, l.Path)), harmless(l.Why))
@@ -122,6 +126,7 @@ func (r *runner) lock(ctx context.Context, t *tree) error {
 	for _, m := range mended {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)
 		r.stayed(m.Stayed)
+		t.killed = true
 	}
 	return err
 }
@@ -172,10 +177,12 @@ func (r *runner) missing() error {
 // it may be changed. What fails for one does not stop the others.
 func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Policy, error) error) error {
 	var errs []error
+	looked := true // into all trees
 	for _, path := range r.c.Trees {
 		t, err := r.open(ctx, path)
 		errs = append(errs, r.failing(path, err))
 		if t == nil {
+			looked = false
 			continue
 		}
 		for i := 0; i < len(t.archives) && ctx.Err() == nil; i++ {
@@ -198,7 +205,10 @@ func (r *runner) each(ctx context.Context, f func(*tree, *layout.Archive, *Polic
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return r.together(append(errs, r.missing()))
+	if looked {
+		errs = append(errs, r.missing())
+	}
+	return r.together(errs)
 }
 
 // failing has the results tell of what went wrong for a whole tree.

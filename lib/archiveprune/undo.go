@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
+	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/trash"
 	"rplan/lib/diag"
 )
@@ -50,17 +52,23 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	}
 	defer t.Close()
 	runs, left, err := t.Runs(0)
-	if err != nil {
+	if err != nil || len(runs)+len(left) == 0 { // and no trash is made for nothing
+		return err
+	}
+	locked := &tree{path: path, trash: t}
+	if err := r.lock(ctx, locked); err != nil {
+		return err
+	}
+	if locked.killed {
+		if err := r.sweep(locked); err != nil {
+			return err
+		}
+	}
+	if runs, left, err = t.Runs(0); err != nil { // what a killed run left is mended now
 		return err
 	}
 	for _, l := range left {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(l.Path), l.Why)
-	}
-	if len(runs) == 0 {
-		return nil
-	}
-	if err := r.lock(ctx, &tree{path: path, trash: t}); err != nil {
-		return err
 	}
 	allowed, refused := r.allowed(path, runs)
 	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
@@ -81,6 +89,17 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 		err = diag.Partial.Errorf("tree %q: %s did not come back", path, count(stayed, "file", "files"))
 	}
 	return errors.Join(append(refused, err)...)
+}
+
+// sweep removes what a killed run left in a tree beside the mboxes of what archives there are.
+func (r *runner) sweep(t *tree) (err error) {
+	if t.root, err = os.OpenRoot(t.path); err != nil {
+		return err
+	}
+	defer t.root.Close()
+	archives, _, _ := layout.Find(t.root, r.c.Layout) // an error says that there is none, or not one
+	t.sweep(archives)
+	return nil
 }
 
 // allowed are the lists of which something is in the trash and is to come back, and the reasons why others

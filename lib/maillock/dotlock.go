@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func Dotlock(ctx context.Context, mbox string, wait time.Duration) (*Lock, error
 	l := &Lock{path: path}
 	err := acquire(ctx, path, wait, func() (err error) {
 		for range 3 { // a stale one that is removed may give way to another
-			l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+			l.file, err = makeDotlock(path)
 			if !errors.Is(err, fs.ErrExist) {
 				return err
 			}
@@ -41,11 +42,6 @@ func Dotlock(ctx context.Context, mbox string, wait time.Duration) (*Lock, error
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintln(l.file, os.Getpid()); err != nil {
-		os.Remove(path)
-		l.file.Close()
-		return nil, cannot(path, err)
-	}
 	l.check = isOurs(path, l.file)
 	l.free = func() {
 		if at(path, l.file) {
@@ -54,6 +50,39 @@ func Dotlock(ctx context.Context, mbox string, wait time.Duration) (*Lock, error
 	}
 	l.keep(staleDotlock/5, 0)
 	return l, nil
+}
+
+// makeDotlock makes a lock that names this process from the first moment on: who is killed here leaves none
+// that others could not tell from a live one.
+func makeDotlock(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Dir(path), os.O_RDWR|unix.O_TMPFILE, 0o644)
+	if err != nil {
+		return makeDotlockInTwo(path) // also to say what is wrong
+	}
+	_, err = fmt.Fprintln(f, os.Getpid())
+	if err == nil {
+		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+		err = os.NewSyscallError("link", err)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// makeDotlockInTwo is for file systems without O_TMPFILE, NFS for one.
+func makeDotlockInTwo(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+		os.Remove(path)
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // deadDotlock is nil for a dotlock that may be removed.
