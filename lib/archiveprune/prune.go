@@ -20,8 +20,8 @@ import (
 	"rplan/lib/mbox"
 )
 
-// lockWait is how long another program may hold a list's lock before the list is passed over.
-const lockWait = time.Minute
+// lockWait is how long another program may hold a list's lock before the list is passed over. A test has less.
+var lockWait = time.Minute
 
 // archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
 func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {

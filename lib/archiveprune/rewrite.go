@@ -45,8 +45,8 @@ type old struct {
 	from int64 // bytes of it that the other file goes back to
 }
 
-// settling is how long who had opened an mbox gets to write to it once the locks are free.
-const settling = time.Second
+// settling is how long who had opened an mbox gets to write to it once the locks are free. Tests have less.
+var settling = time.Second
 
 // all cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
