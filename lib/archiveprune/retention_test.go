@@ -34,6 +34,7 @@ func (s *shelf) linksRight() (lead, expired int) {
 	for _, m := range s.mails {
 		known[strings.ReplaceAll(m.ID, " ", "")] = true // as RFC 5322 has them without
 	}
+	texts := map[string][]byte{}
 	for l, err := range links.Read(root, links.Path) {
 		switch {
 		case err != nil:
@@ -45,7 +46,10 @@ func (s *shelf) linksRight() (lead, expired int) {
 			}
 		case l.Mbox != "":
 			lead++
-			if text := s.read(filepath.Join(s.top, l.Mbox)); !isMessage(text, l.Offset, l.ID, known[l.ID]) {
+			if texts[l.Mbox] == nil {
+				texts[l.Mbox] = s.read(filepath.Join(s.top, l.Mbox))
+			}
+			if text := texts[l.Mbox]; !isMessage(text, l.Offset, l.ID, known[l.ID]) {
 				s.t.Errorf("%s: %q is not at %d of %s, but %.200q", l.Page, l.ID, l.Offset, l.Mbox, text[min(l.Offset, int64(len(text))):])
 			}
 		}

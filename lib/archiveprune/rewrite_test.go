@@ -2,10 +2,12 @@ package archiveprune
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,10 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"rplan/lib/app"
 	"rplan/lib/diag"
 	"rplan/tests/archive"
-	"rplan/tests/need"
 )
 
 // shelf is a tree with an archive of the list dev, whose truth is known.
@@ -116,17 +119,22 @@ func (s *shelf) undo() {
 	}
 }
 
-// read is the content of a file, decompressed by Debian's own programs.
+// read is the content of a file, decompressed.
 func (s *shelf) read(p string) []byte {
 	s.t.Helper()
 	b, err := os.ReadFile(p)
 	if err == nil && path.Ext(p) == ".zst" {
-		b, err = exec.Command(need.Program(s.t, "zstd"), "-dcq", p).Output()
+		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		b, err = d.DecodeAll(b, nil)
+		d.Close()
 	} else if err == nil && path.Ext(p) == ".gz" {
-		b, err = exec.Command(need.Program(s.t, "gzip"), "-dc", p).Output()
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(bytes.NewReader(b)); err == nil {
+			b, err = io.ReadAll(z)
+		}
 	}
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Fatalf("%s: %v", p, err)
 	}
 	return b
 }
