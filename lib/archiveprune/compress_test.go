@@ -2,6 +2,7 @@ package archiveprune
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,7 +80,7 @@ func TestCompress(t *testing.T) {
 	for format, ext := range map[string]string{"zstd": ".zst", "gzip": ".gz"} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t, tenYears(23), archive.PipermailOptions{})
+			s := newShelf(t, tenYears(23, 1), archive.PipermailOptions{})
 			proven := s.do(Options{KeepHTML: "1y"})
 			report := s.do(Options{Compress: format})
 			result := s.do(Options{Apply: true, Compress: format})
@@ -137,7 +139,7 @@ func mustMonth(t *testing.T, name string) time.Time {
 // Messages that are too old leave compressed months, too, and come back; links lead into them.
 func TestRetentionOfCompressed(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t, tenYears(24), archive.PipermailOptions{})
+	s := newShelf(t, tenYears(24, 2), archive.PipermailOptions{})
 	before := s.state()
 	s.do(Options{Apply: true, KeepHTML: "2y"})
 	s.do(Options{Apply: true, Compress: "zstd"})
@@ -197,5 +199,28 @@ func TestRebuildReadsCompressed(t *testing.T) {
 		if !bytes.Contains(text, []byte(s.mails[i].ID)) && !regexp.MustCompile(regexp.QuoteMeta(strings.Split(s.mails[i].ID, "@")[0])).Match(text) {
 			t.Errorf("no page shows %q", s.mails[i].ID)
 		}
+	}
+}
+
+// A month is whose the mbox is, whoever runs the command.
+func TestMonthsAreOfTheMboxsOwner(t *testing.T) {
+	t.Parallel()
+	need.Root(t)
+	s := newShelf(t, archive.Make{Seed: 26, N: 5, Plain: true, Bare: true}, archive.PipermailOptions{})
+	if err := errors.Join(os.Chown(s.mbox, 38, 39), os.Chmod(s.mbox, 0o660)); err != nil {
+		t.Fatal(err)
+	}
+	s.do(Options{Apply: true, Compress: "zstd"})
+	for _, name := range append(s.beside(), filepath.Base(s.mbox)) {
+		info, err := os.Stat(filepath.Join(filepath.Dir(s.mbox), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != 38 || st.Gid != 39 || info.Mode() != 0o660 {
+			t.Errorf("%s is of %d:%d, %v", name, st.Uid, st.Gid, info.Mode())
+		}
+	}
+	if len(s.beside()) == 0 {
+		t.Error("there are no months")
 	}
 }

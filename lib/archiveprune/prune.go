@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"rplan/lib/archiveprune/trash"
 	"rplan/lib/diag"
 	"rplan/lib/maillock"
-	"rplan/lib/mbox"
 )
 
 // lockWait is how long another program may hold a list's lock before the list is passed over. A test has less.
@@ -25,7 +23,7 @@ var lockWait = time.Minute
 
 // archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
 func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
-	e, p, err := r.look(ctx, t, a, policy)
+	p, err := r.look(ctx, t, a, policy)
 	if err != nil {
 		return nil, fmt.Errorf("list %q: %w", a.List, err)
 	}
@@ -36,7 +34,7 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 	case refused != nil:
 		result.Notes = append(result.Notes, "the directory has no such list: --apply changes nothing of it")
 	case r.c.ScrubAddresses && !r.o.Apply:
-		if err := r.weighScrubbing(ctx, t, e, result); err != nil {
+		if err := r.weighScrubbing(ctx, t, p, result); err != nil {
 			return result, fmt.Errorf("list %q: %w", a.List, err)
 		}
 	}
@@ -50,7 +48,7 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 }
 
 // look reads an archive and makes its plan.
-func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *Policy) (*evidence, *plan, error) {
+func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *Policy) (*plan, error) {
 	progress := r.env.Progress("MB of messages")
 	defer progress.Done()
 	total := int64(0)
@@ -61,14 +59,13 @@ func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *P
 	}
 	g := r.gatherer(t, policy, func(at int64) { progress.Show(int(at>>20), int(total>>20)) })
 	if err := g.read(ctx, a); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	progress.Done()
 	pages := r.env.Progress("pages")
 	defer pages.Done()
 	p := planner{root: t.root, gatherer: g, bounds: r.bounds(policy), progress: func(n int) { pages.Show(n, len(a.Files)) }}
-	plan, err := p.decide(ctx, a, g.evidence)
-	return g.evidence, plan, err
+	return p.decide(ctx, a, g.evidence)
 }
 
 func (r *runner) gatherer(t *tree, policy *Policy, progress func(int64)) *gatherer {
@@ -183,7 +180,7 @@ func (p *plan) trashPlan() trash.Plan {
 // allExpired says of a compressed mbox whether it can go as a whole. The one that is written to stays, if empty.
 func (p *plan) allExpired(s int) bool {
 	source := &p.evidence.sources[s]
-	return !source.plain && len(p.expired[s]) == len(source.messages)
+	return source.packed() && len(p.expired[s]) == len(source.messages)
 }
 
 // links are those of the pages that go, and of what leads to them.
@@ -202,32 +199,6 @@ func (p *plan) links() []links.Link {
 	}
 	slices.SortFunc(all, func(a, b links.Link) int { return strings.Compare(a.Page, b.Page) })
 	return all
-}
-
-// weighScrubbing counts the addresses that --scrub-addresses would take out.
-func (r *runner) weighScrubbing(ctx context.Context, t *tree, e *evidence, result *Result) error {
-	for s := range e.sources {
-		source := &e.sources[s]
-		if source.file.Kind != layout.Mbox || ctx.Err() != nil {
-			continue
-		}
-		file, err := layout.Open(t.root, *source.file)
-		if err != nil {
-			return err
-		}
-		in, err := unpacked(t, file, source)
-		if err != nil {
-			return err
-		}
-		found, err := mbox.ScrubFile(io.Discard, in, source.size(), nil, source.headers())
-		in.Close()
-		if err != nil {
-			return err
-		}
-		result.Scrubbed.Addresses += int(found.Addresses)
-		result.Scrubbed.Messages += int(found.Messages)
-	}
-	return ctx.Err()
 }
 
 // isDir says whether there is a directory at an absolute path.

@@ -83,7 +83,7 @@ func TestRetention(t *testing.T) {
 	}{"mangled": {archive.Mangled, "2y", 20}, "mboxrd": {archive.Mboxrd, "8y", 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShelf(t, tenYears(21), archive.PipermailOptions{Quoting: x.q})
+			s := newShelf(t, tenYears(21, 2), archive.PipermailOptions{Quoting: x.q})
 			old := s.olderThan(fiveYears)
 			if len(old) < 60 || len(old) > len(s.mails)-40 {
 				t.Fatalf("%d of %d are too old", len(old), len(s.mails))
@@ -167,9 +167,7 @@ func TestRetentionOfFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := tenYears(22)
-			m.N /= 2
-			m.Every *= 2
+			m := tenYears(22, 1)
 			mails := slices.Collect(m.Mails())
 			top, dir, file := make(t, mails)
 			s := bareShelf(t, top)

@@ -41,9 +41,9 @@ type shelf struct {
 // shelfNow is today in these tests, but for those that need the real one.
 var shelfNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// tenYears makes ordinary mails, and each wart twice, over ten years up to 2025.
-func tenYears(seed uint64) archive.Make {
-	n := 4 * len(archive.Warts())
+// tenYears makes ordinary mails, and each wart once in so many rounds, over ten years up to 2025.
+func tenYears(seed uint64, rounds int) archive.Make {
+	n := 2 * rounds * len(archive.Warts())
 	return archive.Make{Seed: seed, N: n, Text: 300, Start: time.Date(2015, 1, 3, 10, 0, 0, 0, time.UTC), Every: 3900 * 24 * time.Hour / time.Duration(n)}
 }
 

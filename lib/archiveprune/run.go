@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -95,11 +96,25 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 	}
 	archives, _, err := layout.Find(root, r.c.Layout)
 	for _, a := range archives {
+		r.sweep(t, &a)
 		if r.asked(a.List) {
 			t.archives = append(t.archives, a)
 		}
 	}
 	return t, err
+}
+
+// sweep forgets what a killed run was about to put in a file's place, and removes it in a run that changes something:
+// that one has the tree to itself.
+func (r *runner) sweep(t *tree, a *layout.Archive) {
+	a.Files = slices.DeleteFunc(a.Files, func(f layout.File) bool {
+		name := path.Base(f.Path)
+		ours := strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".rplan-new") // the latter is atomicfile's
+		if ours && r.o.Changes() {
+			_ = t.root.Remove(f.Path)
+		}
+		return ours
+	})
 }
 
 // lock lets nobody else change the tree, and says what a killed run had left.
