@@ -2,41 +2,57 @@ package archiveprune
 
 import (
 	"context"
-	"slices"
+	"strings"
 
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/links"
 	"rplan/lib/diag"
 )
 
-// follow reads the messages of the archive once more, and has old links lead to where they are now.
-func (w *rewriting) follow(ctx context.Context) error {
-	archives, _, err := layout.Find(w.tree.root, w.c.Layout)
-	if err != nil && diag.KindOf(err) != diag.Partial {
+// follow reads all messages that a tree has of a list once more, and has old links lead to where they are now. A link
+// that names a message leads to that one. Of others only the place is known, and before has the keys
+// of messages by their places before they moved. Where nobody knows that, as after a kill, such a
+// link stays if there is a message at its place that it can be of.
+func (r *runner) follow(ctx context.Context, t *tree, list string, before map[address]digest) error {
+	archives, _, err := layout.Find(t.root, r.c.Layout)
+	if err != nil && diag.KindOf(err) != diag.Partial && diag.KindOf(err) != diag.Refused {
 		return err
 	}
-	i := slices.IndexFunc(archives, func(a layout.Archive) bool { return a.Dir == w.plan.archive.Dir && a.List == w.plan.archive.List })
-	if i < 0 {
-		return nil
-	}
-	g := w.gatherer(w.tree, w.policy, func(int64) {})
-	if err := g.read(ctx, &archives[i]); err != nil {
-		return err
-	}
-	before := w.plan.evidence.places()
-	return links.Update(w.tree.root, w.plan.archive.List, func(file string, offset int64) (string, int64, bool) {
-		key, known := before[address{file, offset}]
-		if !known {
-			return file, offset, false
+	g := r.gatherer(t, &Policy{}, func(int64) {})
+	for i := range archives {
+		if archives[i].List != list {
+			continue
 		}
-		t, ok := g.ids[key]
+		if err := g.read(ctx, &archives[i]); err != nil {
+			return err
+		}
+	}
+	if len(g.damage) > 0 {
+		return diag.BadData.Errorf("list %q: old links lead to where messages were before: %s", list, strings.Join(g.damage, "; "))
+	}
+	if len(g.sources) == 0 {
+		return nil // they may come back
+	}
+	places := g.places()
+	return links.Update(t.root, list, func(l links.Link) (string, int64, bool) {
+		at := address{l.Mbox, l.Offset}
+		key, known := before[at]
+		if shown := (layout.Shown{ID: l.ID}); l.ID != "" && !shown.MadeUp() {
+			key = named(l.ID)
+		} else if !known {
+			key = places[at]
+			if _, unnamed := g.unnamed[key]; !unnamed {
+				return "", 0, true
+			}
+		}
+		now, ok := g.ids[key]
 		if !ok {
-			t, ok = g.unnamed[key]
+			now, ok = g.unnamed[key]
 		}
 		if !ok {
 			return "", 0, true
 		}
-		return g.sources[t.place.source].file.Path, t.place.offset, false
+		return g.sources[now.place.source].file.Path, now.place.offset, false
 	})
 }
 

@@ -50,7 +50,7 @@ func (w *rewriting) late(ctx context.Context) error {
 }
 
 func (w *rewriting) lateFor(ctx context.Context, o old) error {
-	locks, err := w.lockMbox(ctx, o.path)
+	locks, err := w.tree.lockMbox(ctx, o.path)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (w *rewriting) all(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	return w.follow(ctx)
+	return w.follow(ctx, w.tree, w.plan.archive.List, w.plan.evidence.places())
 }
 
 // source rewrites one mbox, if there is anything to do.
@@ -90,7 +90,7 @@ func (w *rewriting) cutMbox(ctx context.Context, f *layout.File) (changed bool, 
 
 // with calls f for an mbox that was locked, and read again: other programs may have added to it since.
 func (w *rewriting) with(ctx context.Context, f *layout.File, do func(*os.File, *plan) (bool, error)) (changed bool, err error) {
-	if w.held, err = w.lockMbox(ctx, f.Path); err != nil {
+	if w.held, err = w.tree.lockMbox(ctx, f.Path); err != nil {
 		return false, err
 	}
 	defer func() { release(w.held) }()
@@ -293,8 +293,8 @@ func (o *onwards) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
-func (w *rewriting) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
-	full := filepath.Join(w.tree.path, p)
+func (t *tree) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
+	full := filepath.Join(t.path, p)
 	dot, err := maillock.Dotlock(ctx, full, lockWait)
 	if err != nil {
 		return nil, err

@@ -117,12 +117,15 @@ func (r *runner) sweep(t *tree, a *layout.Archive) {
 	})
 }
 
-// lock lets nobody else change the tree, and says what a killed run had left.
+// lock lets nobody else change the tree, and says what a killed run had left. That may have moved messages, and not said so to links.
 func (r *runner) lock(ctx context.Context, t *tree) error {
 	mended, err := t.trash.Lock(ctx)
 	for _, m := range mended {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)
 		r.stayed(m.Stayed)
+		if failed := r.follow(ctx, t, m.List, nil); failed != nil {
+			fmt.Fprintln(r.env.Stderr, failed)
+		}
 	}
 	return err
 }

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 
+	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/trash"
 	"rplan/lib/diag"
+	"rplan/lib/maillock"
 )
 
 // undo brings back what is in the trash, of all lists or of those that are named. It looks for no
@@ -47,21 +52,65 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	if len(runs) == 0 {
 		return nil
 	}
-	if err := r.lock(ctx, &tree{path: path, trash: t}); err != nil {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return diag.Failed.Errorf("cannot open tree %q: %w", path, errors.Unwrap(err))
+	}
+	defer root.Close()
+	whole := &tree{path: path, root: root, trash: t}
+	if err := r.lock(ctx, whole); err != nil {
 		return err
 	}
 	allowed, refused := r.allowed(runs)
+	locks, err := r.lockAll(ctx, whole, allowed)
+	if err != nil {
+		return errors.Join(append(refused, err)...)
+	}
 	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
-	stayed := 0
+	release(locks)
+	stayed, back := 0, map[string]bool{}
 	for _, u := range undone {
 		fmt.Fprintf(r.env.Stdout, "%s: %s back, %s\n", u.Run, count(int(u.Files), "file is", "files are"), size(u.Bytes))
 		r.stayed(u.Stayed)
 		stayed += u.Stayed.Len()
+		back[u.List] = true
+	}
+	for _, list := range slices.Sorted(maps.Keys(back)) {
+		if failed := r.follow(ctx, whole, list, nil); failed != nil && err == nil {
+			err = failed
+		}
 	}
 	if err == nil && stayed > 0 {
 		err = diag.Partial.Errorf("tree %q: %s did not come back", path, count(stayed, "file", "files"))
 	}
 	return errors.Join(append(refused, err)...)
+}
+
+// lockAll takes the locks of all programs that write to what there is of some lists.
+func (r *runner) lockAll(ctx context.Context, t *tree, lists map[string]bool) (held []*maillock.Lock, err error) {
+	archives, _, err := layout.Find(t.root, r.c.Layout)
+	if err != nil && diag.KindOf(err) != diag.Partial && diag.KindOf(err) != diag.Refused {
+		return nil, err
+	}
+	add := func(more []*maillock.Lock, failed error) { held, err = append(held, more...), failed }
+	err = nil
+	for i := range archives {
+		a := &archives[i]
+		if !lists[a.List] {
+			continue
+		}
+		add(r.lockArchive(ctx, t, a))
+		for f := range a.Files {
+			if a.Files[f].Kind == layout.Mbox && err == nil {
+				add(t.lockMbox(ctx, a.Files[f].Path))
+			}
+		}
+		if err != nil {
+			release(held)
+			return nil, err
+		}
+	}
+	return held, nil
 }
 
 // allowed are the lists of which something is in the trash and is to come back, and the reasons why others
