@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -129,7 +130,11 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 
 // lockArchive takes the locks of the programs that add to the archive, where they have one for all of it.
 func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (held []*maillock.Lock, err error) {
-	if list := ofMailman(a); list != "" && isDir(r.c.MailmanLocks) { // else Mailman 2 is not here, and cannot be at work
+	here, err := r.mailmanIsHere()
+	if list := ofMailman(a); list != "" && (here || err != nil) {
+		if err != nil {
+			return nil, err
+		}
 		l, err := maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait)
 		if err != nil {
 			return nil, err
@@ -201,8 +206,19 @@ func (p *plan) links() []links.Link {
 	return all
 }
 
-// isDir says whether there is a directory at an absolute path.
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+// mailmanIsHere says whether Mailman 2 can be at work: not so if the directory of its locks is not there, unless rplan.toml names
+// another than the usual one. That is then wrong.
+func (r *runner) mailmanIsHere() (bool, error) {
+	info, err := os.Stat(r.c.MailmanLocks)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is no directory")
+	}
+	if errors.Is(err, fs.ErrNotExist) && r.c.MailmanLocks == Defaults().MailmanLocks {
+		return false, nil
+	}
+	if err != nil {
+		return false, diag.Config.Errorf("archive.mailman-locks %q: %w", r.c.MailmanLocks, err).
+			WithHint("name the directory of Mailman's locks, or leave it out where Mailman 2 does not run")
+	}
+	return true, nil
 }

@@ -71,7 +71,7 @@ func newShelf(t *testing.T, m archive.Make, o archive.PipermailOptions) *shelf {
 // bareShelf is a tree that something else makes.
 func bareShelf(t *testing.T, top string) *shelf {
 	s := &shelf{t: t, top: top, conf: filepath.Join(t.TempDir(), "rplan.toml"), now: shelfNow}
-	s.configure("mailman-locks = \"/nowhere\"")
+	s.configure()
 	return s
 }
 
@@ -241,8 +241,8 @@ func names(state map[string]string) (list []string) {
 // errand is what a victim is to do.
 type errand struct {
 	Options
-	Now      time.Time
-	LockWait time.Duration
+	Now                time.Time
+	LockWait, Settling time.Duration // 0 is as usual
 }
 
 // In this process nobody waits long for an mbox that has changed, so nothing comes late to one. A victim takes the time that the command takes.
@@ -265,6 +265,9 @@ func TestRewriteVictim(t *testing.T) {
 	}
 	if e.LockWait > 0 {
 		lockWait = e.LockWait
+	}
+	if e.Settling > 0 {
+		settling = e.Settling
 	}
 	env := &app.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: func() time.Time { return e.Now }}
 	err := Run(context.Background(), env, e.Options)
