@@ -10,6 +10,7 @@ import (
 
 	"rplan/tests/archive"
 	"rplan/tests/need"
+	"rplan/tests/postfix"
 )
 
 // Mail that comes while runs do all that they can to an mbox is there once, and so is all that was there, unless it is too old.
@@ -36,6 +37,18 @@ func TestMailComesMeanwhile(t *testing.T) {
 			s.meanwhile(x.writer(s, locks, x.count), x.runs, errand{Options: Options{Apply: true, KeepHTML: "2y", KeepMbox: "5y", Compress: "zstd", Scrub: true}, Settling: x.settling})
 			s.onceEach(x.count)
 		})
+	}
+}
+
+// Postfix, which opens the mbox before it locks it too, sends nothing back, and loses nothing.
+func TestMailComesFromPostfix(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, archive.Make{Seed: 62, N: 90, Plain: true, Bare: true, Text: 60, Start: time.Date(2015, 1, 3, 0, 0, 0, 0, time.UTC), Every: 40 * 24 * time.Hour}, archive.PipermailOptions{})
+	p := postfix.Start(t, "fcntl, dotlock", s.mbox)
+	s.meanwhile(p.Appends(40), 12, errand{Options: Options{Apply: true, KeepHTML: "2y", KeepMbox: "5y", Compress: "zstd", Scrub: true}, Settling: time.Millisecond})
+	s.onceEach(40)
+	if back := p.Log("status=bounced"); len(back) > 0 {
+		t.Errorf("%s", back)
 	}
 }
 
