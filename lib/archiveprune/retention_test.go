@@ -2,6 +2,7 @@ package archiveprune
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"maps"
@@ -127,6 +128,9 @@ func TestRetention(t *testing.T) {
 			s.append(fresh)
 			s.undo()
 			s.same("after the undo", s.mbox, append(bytes.Clone(s.whole), fresh...))
+			if again, _ := s.linksRight(); again < lead-4 {
+				t.Errorf("after the undo %d of %d links lead to messages", again, lead)
+			}
 			if now := s.state(); strings.Join(names(now), " ") != strings.Join(names(before), " ") {
 				t.Errorf("undo leaves\n%v, not\n%v", names(now), names(before))
 			}
@@ -203,6 +207,30 @@ func TestRetentionOfFiles(t *testing.T) {
 				t.Errorf("undo leaves\n%v, not\n%v", names(now), names(before))
 			}
 		})
+	}
+}
+
+// Damage in one file of messages keeps those of all others: their pages stay, as nothing is proven.
+func TestDamageKeepsMessages(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t, archive.Make{Seed: 27, N: 20, Plain: true, Bare: true, Start: time.Date(2015, 1, 3, 0, 0, 0, 0, time.UTC)}, archive.PipermailOptions{})
+	month := filepath.Join(filepath.Dir(s.mbox), "2014-01.mbox.gz")
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(s.whole)
+	z.Close()
+	if err := os.WriteFile(month, b.Bytes()[:b.Len()-9], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := s.state()
+	o := Options{KeepMbox: "5y", KeepHTML: "0", Compress: "gzip", Scrub: true}
+	for _, o.Apply = range []bool{false, true} {
+		if r := s.do(o); len(r.Damage) != 1 || r.Expired.Files+r.Goes.Files+r.Scrubbed.Addresses+r.Moved.Files != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if now := s.state(); !maps.Equal(now, before) {
+		t.Errorf("there are\n%v, not\n%v", names(now), names(before))
 	}
 }
 
