@@ -22,14 +22,10 @@ func (r *runner) hold(ctx context.Context, t *tree, p string, old *os.File) (fre
 		}
 	}()
 	if _, err := os.Lstat(filepath.Join(t.path, p)); !errors.Is(err, fs.ErrNotExist) {
-		if list := mailmansMbox(p); list != "" && isDir(r.c.MailmanLocks) {
-			l, err := maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait)
-			if err != nil {
-				return nil, err
-			}
-			held = append(held, l)
+		if held, err = r.lockMailman(ctx, mailmansMbox(p)); err != nil {
+			return nil, err
 		}
-		locks, err := lockMbox(ctx, t, p)
+		locks, err := t.lockMbox(ctx, p)
 		if err != nil {
 			return nil, err
 		}

@@ -140,7 +140,7 @@ func (p *proofTree) engine() (*runner, *tree, *plan, *Policy) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	_, plan, err := r.look(p.t.Context(), t, &t.archives[0], policy)
+	plan, err := r.look(p.t.Context(), t, &t.archives[0], policy)
 	if err != nil {
 		p.t.Fatal(err)
 	}

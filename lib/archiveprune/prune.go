@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,15 +16,14 @@ import (
 	"rplan/lib/archiveprune/trash"
 	"rplan/lib/diag"
 	"rplan/lib/maillock"
-	"rplan/lib/mbox"
 )
 
-// lockWait is how long another program may hold a list's lock before the list is passed over.
-const lockWait = time.Minute
+// lockWait is how long another program may hold a list's lock before the list is passed over. A test has less.
+var lockWait = time.Minute
 
 // archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
 func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
-	e, p, err := r.look(ctx, t, a, policy)
+	p, err := r.look(ctx, t, a, policy)
 	if err != nil {
 		return newResult(t.path, a), fmt.Errorf("list %q: %w", a.List, err)
 	}
@@ -43,14 +42,14 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 	case refused != nil:
 		result.Notes = append(result.Notes, "the directory has no such list: --apply changes nothing of it")
 	case r.c.ScrubAddresses && !r.o.Apply:
-		if err := r.weighScrubbing(ctx, t, e, result); err != nil {
+		if err := r.weighScrubbing(ctx, t, p, result); err != nil {
 			return result, fmt.Errorf("list %q: %w", a.List, err)
 		}
 	}
 	switch {
 	case !r.o.Apply || refused != nil:
-	case len(e.damage) > 0:
-		err = diag.Refused.Errorf("nothing is changed, as what it has of messages is damaged: %s", e.damage[0]).
+	case len(p.evidence.damage) > 0:
+		err = diag.Refused.Errorf("nothing is changed, as what it has of messages is damaged: %s", p.evidence.damage[0]).
 			WithHint("mend it, or take it from a backup; rp-archive-prune without --apply says all that is wrong")
 	default:
 		err = r.apply(ctx, t, p, policy, result)
@@ -62,7 +61,7 @@ func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy
 }
 
 // look reads an archive and makes its plan.
-func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *Policy) (*evidence, *plan, error) {
+func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *Policy) (*plan, error) {
 	progress := r.env.Progress("MB of messages")
 	defer progress.Done()
 	total := int64(0)
@@ -73,14 +72,13 @@ func (r *runner) look(ctx context.Context, t *tree, a *layout.Archive, policy *P
 	}
 	g := r.gatherer(t, policy, func(at int64) { progress.Show(int(at>>20), int(total>>20)) })
 	if err := g.read(ctx, a); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	progress.Done()
 	pages := r.env.Progress("pages")
 	defer pages.Done()
 	p := planner{root: t.root, gatherer: g, bounds: r.bounds(policy), progress: func(n int) { pages.Show(n, len(a.Files)) }}
-	plan, err := p.decide(ctx, a, g.evidence)
-	return g.evidence, plan, err
+	return p.decide(ctx, a, g.evidence)
 }
 
 func (r *runner) gatherer(t *tree, policy *Policy, progress func(int64)) *gatherer {
@@ -149,12 +147,8 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 
 // lockArchive takes the locks of the programs that add to the archive, where they have one for all of it.
 func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (held []*maillock.Lock, err error) {
-	if list := ofMailman(a); list != "" && isDir(r.c.MailmanLocks) { // else Mailman 2 is not here, and cannot be at work
-		l, err := maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait)
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, l)
+	if held, err = r.lockMailman(ctx, ofMailman(a)); err != nil {
+		return nil, err
 	}
 	if a.Layout == layout.MHonArc {
 		l, err := maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait)
@@ -199,7 +193,7 @@ func (p *plan) trashPlan() trash.Plan {
 // allExpired says of a compressed mbox whether it can go as a whole. The one that is written to stays, if empty.
 func (p *plan) allExpired(s int) bool {
 	source := &p.evidence.sources[s]
-	return !source.plain && len(p.expired[s]) == len(source.messages)
+	return source.packed() && len(p.expired[s]) == len(source.messages)
 }
 
 // links are those of the pages that go, and of what leads to them.
@@ -220,34 +214,34 @@ func (p *plan) links() []links.Link {
 	return all
 }
 
-// weighScrubbing counts the addresses that --scrub-addresses would take out.
-func (r *runner) weighScrubbing(ctx context.Context, t *tree, e *evidence, result *Result) error {
-	for s := range e.sources {
-		source := &e.sources[s]
-		if source.file.Kind != layout.Mbox || ctx.Err() != nil {
-			continue
-		}
-		file, err := layout.Open(t.root, *source.file)
-		if err != nil {
-			return err
-		}
-		in, err := unpacked(t, file, source)
-		if err != nil {
-			return err
-		}
-		found, err := mbox.ScrubFile(io.Discard, in, source.size(), nil, source.headers())
-		in.Close()
-		if err != nil {
-			return err
-		}
-		result.Scrubbed.Addresses += int(found.Addresses)
-		result.Scrubbed.Messages += int(found.Messages)
+// lockMailman takes the lock of a list of Mailman 2, if it is one, and Mailman is here.
+func (r *runner) lockMailman(ctx context.Context, list string) ([]*maillock.Lock, error) {
+	if list == "" {
+		return nil, nil
 	}
-	return ctx.Err()
+	if here, err := r.mailmanIsHere(); !here {
+		return nil, err
+	}
+	l, err := maillock.Mailman(ctx, r.c.MailmanLocks, list, lockWait)
+	if err != nil {
+		return nil, err
+	}
+	return []*maillock.Lock{l}, nil
 }
 
-// isDir says whether there is a directory at an absolute path.
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+// mailmanIsHere says whether Mailman 2 can be at work: not so if the directory of its locks is not there, unless rplan.toml names
+// another than the usual one. That is then wrong.
+func (r *runner) mailmanIsHere() (bool, error) {
+	info, err := os.Stat(r.c.MailmanLocks)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is no directory")
+	}
+	if errors.Is(err, fs.ErrNotExist) && r.c.MailmanLocks == Defaults().MailmanLocks {
+		return false, nil
+	}
+	if err != nil {
+		return false, diag.Config.Errorf("archive.mailman-locks %q: %w", r.c.MailmanLocks, err).
+			WithHint("name the directory of Mailman's locks, or leave it out where Mailman 2 does not run")
+	}
+	return true, nil
 }

@@ -11,14 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"rplan/lib/archiveprune/layout"
-	"rplan/lib/archiveprune/links"
 	"rplan/lib/archiveprune/trash"
-	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
 	"rplan/lib/maillock"
 	"rplan/lib/mbox"
@@ -38,26 +33,24 @@ type rewriting struct {
 	olds    []old
 }
 
-// old is an mbox that another file took the place of. Who had opened it before may still add to it.
-type old struct {
-	file *os.File
-	path string
-	from int64 // bytes of it that the other file goes back to
-}
-
-// settling is how long who had opened an mbox gets to write to it once the locks are free. Tests have less.
-var settling = time.Second
-
 // all cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
 func (w *rewriting) all(ctx context.Context) error {
+	if len(w.plan.evidence.damage) > 0 {
+		return nil // pages stay, and so do their messages
+	}
 	changed := false
-	for s := range w.plan.evidence.sources {
-		did, err := w.source(ctx, s)
-		if err != nil {
-			return errors.Join(err, w.late(ctx))
+	for _, plain := range []bool{false, true} { // months first: an interrupted run may have left in one what still is in the mbox
+		for s := range w.plan.evidence.sources {
+			if w.plan.evidence.sources[s].plain != plain {
+				continue
+			}
+			did, err := w.source(ctx, s)
+			if err != nil {
+				return errors.Join(err, w.late(ctx))
+			}
+			changed = changed || did
 		}
-		changed = changed || did
 	}
 	if err := w.late(ctx); err != nil {
 		return err
@@ -65,13 +58,16 @@ func (w *rewriting) all(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	return w.follow(ctx)
+	return w.follow(ctx, w.tree, w.plan.archive.List, w.plan.evidence.places())
 }
 
 // source rewrites one mbox, if there is anything to do.
 func (w *rewriting) source(ctx context.Context, s int) (changed bool, err error) {
 	source := &w.plan.evidence.sources[s]
-	if source.file.Kind != layout.Mbox || w.plan.allExpired(s) {
+	switch {
+	case source.file.Kind == layout.Message && len(w.plan.expired[s]) == 0 && w.c.ScrubAddresses:
+		return w.scrubMessage(ctx, source)
+	case source.file.Kind == layout.Message, w.plan.allExpired(s):
 		return len(w.plan.expired[s]) > 0, nil
 	}
 	months := w.plan.closed[s]
@@ -85,16 +81,6 @@ func (w *rewriting) source(ctx context.Context, s int) (changed bool, err error)
 	return changed || cut, err
 }
 
-// packMbox has closed months compressed, if there are any.
-func (w *rewriting) packMbox(ctx context.Context, s int) (changed bool, err error) {
-	if len(w.plan.closed[s]) == 0 {
-		return false, nil
-	}
-	return w.with(ctx, w.plan.evidence.sources[s].file, func(file *os.File, p *plan) (bool, error) {
-		return w.pack(file, p)
-	})
-}
-
 // cutMbox has what is too old cut out, and addresses taken out.
 func (w *rewriting) cutMbox(ctx context.Context, f *layout.File) (changed bool, err error) {
 	return w.with(ctx, w.listedNow(f), func(file *os.File, p *plan) (bool, error) {
@@ -104,7 +90,7 @@ func (w *rewriting) cutMbox(ctx context.Context, f *layout.File) (changed bool, 
 
 // with calls f for an mbox that was locked, and read again: other programs may have added to it since.
 func (w *rewriting) with(ctx context.Context, f *layout.File, do func(*os.File, *plan) (bool, error)) (changed bool, err error) {
-	if w.held, err = lockMbox(ctx, w.tree, f.Path); err != nil {
+	if w.held, err = w.tree.lockMbox(ctx, f.Path); err != nil {
 		return false, err
 	}
 	defer func() { release(w.held) }()
@@ -167,113 +153,10 @@ func (s *source) size() int64 {
 	return s.messages[len(s.messages)-1].End
 }
 
-// pack moves closed months out of an mbox, each into its own file beside it. First they are there, and then
-// they are taken out: who is killed in between finds them there already.
-func (w *rewriting) pack(file *os.File, p *plan) (changed bool, err error) {
-	months, s := p.closed[0], &p.evidence.sources[0]
-	if len(months) == 0 {
-		return false, nil
-	}
-	format := mbox.Format(w.c.Compress)
-	info, err := file.Stat()
-	if err != nil {
-		return false, err
-	}
-	files, all := map[string][]mbox.Range{}, []int{}
-	for month, numbers := range months {
-		files[month+".mbox"+format.Ext()] = s.ranges(numbers)
-		all = append(all, numbers...)
-	}
-	slices.Sort(all)
-	dir, err := w.tree.root.OpenRoot(path.Dir(s.file.Path))
-	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	done, err := mbox.PackAll(dir, files, info.Mode().Perm(), format, file)
-	if err != nil {
-		return false, err
-	}
-	for _, d := range done {
-		w.result.Freed += d.Bytes - (d.After - d.Before)
-	}
-	out, err := atomicfile.CreateIn(dir, path.Base(s.file.Path), info.Mode().Perm())
-	if err != nil {
-		return false, err
-	}
-	defer out.Abort()
-	if err := mbox.Cut(out, file, s.size(), s.ranges(all)); err != nil {
-		return false, err
-	}
-	if err := w.check(); err != nil {
-		return false, err
-	}
-	if err := out.Commit(); err != nil {
-		return false, err
-	}
-	return true, w.replaced(file, s.file.Path, s.file.Size)
-}
-
-// replaced remembers that an mbox has another inode now.
-func (w *rewriting) replaced(file *os.File, path string, from int64) error {
-	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	w.olds = append(w.olds, old{os.NewFile(uintptr(fd), file.Name()), path, from})
-	return nil
-}
-
-// late brings over what was added to mboxes that are none any more, by who waited for their locks.
-func (w *rewriting) late(ctx context.Context) error {
-	if len(w.olds) == 0 {
-		return nil
-	}
-	select {
-	case <-time.After(settling):
-	case <-ctx.Done(): // it is all the more important then
-	}
-	var errs []error
-	for _, o := range w.olds {
-		errs = append(errs, w.lateFor(context.WithoutCancel(ctx), o))
-		o.file.Close()
-	}
-	return errors.Join(errs...)
-}
-
-func (w *rewriting) lateFor(ctx context.Context, o old) error {
-	locks, err := lockMbox(ctx, w.tree, o.path)
-	if err != nil {
-		return err
-	}
-	defer release(locks)
-	live, err := w.tree.root.OpenFile(o.path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer live.Close()
-	lock, err := maillock.FcntlReplaced(ctx, o.file, lockWait)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	_, err = w.run.Late(o.path, live, lock.File(), o.from)
-	return err
-}
-
 // fresh is the name of a file that is to take another's place.
-func fresh(p string) string { return path.Join(path.Dir(p), ".rplan-new-"+path.Base(p)) }
+func fresh(p string) string { return path.Join(path.Dir(p), newPrefix+path.Base(p)) }
 
-// sweep removes what a killed run left beside mboxes.
-func (t *tree) sweep(archives []layout.Archive) {
-	for i := range archives {
-		for k := range archives[i].Files {
-			if f := &archives[i].Files[k]; f.Kind == layout.Mbox {
-				_ = t.root.Remove(fresh(f.Path)) // as a rule there is none
-			}
-		}
-	}
-}
+const newPrefix = ".rplan-new-"
 
 // cut takes messages out of an mbox, and addresses out of its headers if that is asked for. The old file goes to the trash.
 func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
@@ -281,14 +164,10 @@ func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
 	if len(expired) == 0 && !w.c.ScrubAddresses {
 		return false, nil
 	}
-	src, err := unpacked(w.tree, file, s)
-	if err != nil {
-		return false, err
-	}
-	defer src.Close()
 	if len(expired) == 0 { // is there anything to scrub?
-		found, err := mbox.ScrubFile(io.Discard, src, s.size(), nil, s.headers())
+		found, err := addresses(w.tree, s, nil)
 		if err != nil || found.Addresses == 0 {
+			w.result.scrubs(s, found)
 			return false, err
 		}
 	}
@@ -300,7 +179,7 @@ func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
 	}
 	defer w.tree.root.Remove(by)
 	defer out.Close()
-	if err := w.write(out, src, s, expired); err != nil {
+	if err := reading(w.tree, s, func(src io.ReaderAt) error { return w.write(out, src, s, expired) }); err != nil {
 		return false, err
 	}
 	if err := w.check(); err != nil {
@@ -321,7 +200,7 @@ func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
 // write writes what stays of a source, in the form that it has.
 func (w *rewriting) write(out *os.File, src io.ReaderAt, s *source, expired []int) error {
 	to := io.WriteCloser(out)
-	if !s.plain {
+	if s.packed() {
 		packed, err := mbox.Compress(out, s.format())
 		if err != nil {
 			return err
@@ -332,21 +211,30 @@ func (w *rewriting) write(out *os.File, src io.ReaderAt, s *source, expired []in
 	if w.c.ScrubAddresses {
 		var done mbox.Scrubbing
 		done, err = mbox.ScrubFile(to, src, s.size(), s.ranges(expired), s.headers())
-		w.result.Scrubbed.Addresses += int(done.Addresses)
-		w.result.Scrubbed.Messages += int(done.Messages)
+		if err == nil {
+			w.result.scrubs(s, done)
+		}
 	} else {
 		err = mbox.Cut(to, src, s.size(), s.ranges(expired))
 	}
-	if !s.plain {
+	if s.packed() {
 		err = errors.Join(err, to.Close())
 	}
+	return noRoom(s, err)
+}
+
+// noRoom says what to do about a full disk.
+func noRoom(s *source, err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return diag.CantCreate.Errorf("cannot write beside %q: %w", s.file.Path, err).WithHint("make room on its file system; the old file is as it was")
 	}
 	return err
 }
 
-// format is how a source that is not plain is compressed.
+// packed says whether a source is compressed.
+func (s *source) packed() bool { return s.file.Kind == layout.Mbox && !s.plain }
+
+// format is how one is.
 func (s *source) format() mbox.Format {
 	if path.Ext(s.file.Path) == ".gz" {
 		return mbox.Gzip
@@ -365,30 +253,47 @@ func (s *source) headers() iter.Seq2[mbox.Range, int64] {
 	}
 }
 
-// unpacked is a source that can be read at any place: what is compressed is unpacked into a file without a
-// name. It takes over the file.
-func unpacked(t *tree, file *os.File, s *source) (*os.File, error) {
-	if s.plain {
-		return file, nil
+// reading calls f with a source, of which it may only read onwards.
+func reading(t *tree, s *source, f func(io.ReaderAt) error) error {
+	file, err := layout.Open(t.root, *s.file)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if !s.packed() {
+		return f(file)
 	}
 	r, err := mbox.Open(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	temp, err := t.root.OpenFile(path.Dir(s.file.Path), os.O_RDWR|unix.O_TMPFILE, 0o600)
-	if err != nil {
-		return nil, diag.CantCreate.Errorf("cannot unpack %q: %w", s.file.Path, errors.Unwrap(err))
+	return f(&onwards{r: r})
+}
+
+// onwards reads a stream as a file is read, where nothing is read twice.
+type onwards struct {
+	r  io.Reader
+	at int64
+}
+
+func (o *onwards) ReadAt(b []byte, off int64) (int, error) {
+	if off < o.at {
+		return 0, fmt.Errorf("cannot go back from %d to %d", o.at, off)
 	}
-	if _, err := io.Copy(temp, r); err != nil {
-		temp.Close()
-		return nil, diag.CantCreate.Errorf("cannot unpack %q: %w", s.file.Path, err)
+	skipped, err := io.CopyN(io.Discard, o.r, off-o.at)
+	if o.at += skipped; err != nil {
+		return 0, err
 	}
-	return temp, nil
+	n, err := io.ReadFull(o.r, b)
+	if o.at += int64(n); err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
-func lockMbox(ctx context.Context, t *tree, p string) ([]*maillock.Lock, error) {
+func (t *tree) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
 	full := filepath.Join(t.path, p)
 	dot, err := maillock.Dotlock(ctx, full, lockWait)
 	if err != nil {
@@ -416,52 +321,4 @@ func release(locks []*maillock.Lock) {
 	for _, l := range slices.Backward(locks) {
 		l.Release()
 	}
-}
-
-// follow reads the messages of the archive once more, and has old links lead to where they are now.
-func (w *rewriting) follow(ctx context.Context) error {
-	archives, _, err := layout.Find(w.tree.root, w.c.Layout)
-	if err != nil && diag.KindOf(err) != diag.Partial {
-		return err
-	}
-	i := slices.IndexFunc(archives, func(a layout.Archive) bool { return a.Dir == w.plan.archive.Dir && a.List == w.plan.archive.List })
-	if i < 0 {
-		return nil
-	}
-	g := w.gatherer(w.tree, w.policy, func(int64) {})
-	if err := g.read(ctx, &archives[i]); err != nil {
-		return err
-	}
-	before := w.plan.evidence.places()
-	return links.Update(w.tree.root, w.plan.archive.List, func(file string, offset int64) (string, int64, bool) {
-		key, known := before[address{file, offset}]
-		if !known {
-			return file, offset, false
-		}
-		t, ok := g.ids[key]
-		if !ok {
-			t, ok = g.unnamed[key]
-		}
-		if !ok {
-			return "", 0, true
-		}
-		return g.sources[t.place.source].file.Path, t.place.offset, false
-	})
-}
-
-// address is where a link has a message.
-type address struct {
-	file   string
-	offset int64
-}
-
-// places are the keys of messages by where the first of each is.
-func (e *evidence) places() map[address]digest {
-	all := make(map[address]digest, len(e.ids)+len(e.unnamed))
-	for _, of := range []map[digest]tally{e.ids, e.unnamed} {
-		for key, t := range of {
-			all[address{e.sources[t.place.source].file.Path, t.place.offset}] = key
-		}
-	}
-	return all
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,15 +103,13 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 		}
 	}
 	archives, left, err := layout.Find(root, r.c.Layout)
-	if t.killed {
-		t.sweep(archives)
-	}
 	if !r.o.Changes() && len(r.o.Args) == 0 { // what no list's part of the report can name
 		for _, l := range left {
 			fmt.Fprintf(r.env.Stderr, "%s: %s\n", harmless(filepath.Join(path, l.Path)), harmless(l.Why))
 		}
 	}
 	for _, a := range archives {
+		r.sweep(t, &a)
 		if r.asked(a.List) {
 			t.archives = append(t.archives, a)
 		}
@@ -118,7 +117,20 @@ func (r *runner) open(ctx context.Context, path string) (*tree, error) {
 	return t, err
 }
 
-// lock lets nobody else change the tree, and says what a killed run had left.
+// sweep forgets what a killed run was about to put in a file's place, and removes it in a run that changes something:
+// that one has the tree to itself.
+func (r *runner) sweep(t *tree, a *layout.Archive) {
+	a.Files = slices.DeleteFunc(a.Files, func(f layout.File) bool {
+		name := path.Base(f.Path)
+		ours := strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".rplan-new") // the latter is atomicfile's
+		if ours && r.o.Changes() {
+			_ = t.root.Remove(f.Path)
+		}
+		return ours
+	})
+}
+
+// lock lets nobody else change the tree, and says what a killed run had left. That may have moved messages, and not said so to links.
 func (r *runner) lock(ctx context.Context, t *tree) error {
 	t.trash.Settle = settling
 	t.trash.Hold = func(ctx context.Context, p string, old *os.File) (func(), error) { return r.hold(ctx, t, p, old) }
@@ -127,6 +139,9 @@ func (r *runner) lock(ctx context.Context, t *tree) error {
 		fmt.Fprintf(r.env.Stderr, "%s: %s\n", m.Run, m.Did)
 		r.stayed(m.Stayed)
 		t.killed = true
+		if failed := r.follow(ctx, t, m.List, nil); failed != nil {
+			fmt.Fprintln(r.env.Stderr, failed)
+		}
 	}
 	return err
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"rplan/lib/archiveprune/layout"
@@ -55,14 +57,17 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	if err != nil || len(runs)+len(left) == 0 { // and no trash is made for nothing
 		return err
 	}
-	locked := &tree{path: path, trash: t}
-	if err := r.lock(ctx, locked); err != nil {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return diag.Failed.Errorf("cannot open tree %q: %w", path, errors.Unwrap(err))
+	}
+	defer root.Close()
+	whole := &tree{path: path, root: root, trash: t}
+	if err := r.lock(ctx, whole); err != nil {
 		return err
 	}
-	if locked.killed {
-		if err := r.sweep(locked); err != nil {
-			return err
-		}
+	if whole.killed {
+		r.sweepAll(whole)
 	}
 	if runs, left, err = t.Runs(0); err != nil { // what a killed run left is mended now
 		return err
@@ -72,7 +77,7 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	}
 	allowed, refused := r.allowed(path, runs)
 	undone, err := t.Undo(ctx, func(i trash.Info) bool { return allowed[i.List] })
-	stayed := 0
+	stayed, back := 0, map[string]bool{}
 	for _, u := range undone {
 		one := Undone{Tree: path, List: u.List, Run: u.Run, Back: Amount{int(u.Files), u.Bytes}}
 		for _, l := range u.Stayed.Named {
@@ -84,6 +89,12 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 		}
 		r.stayed(u.Stayed)
 		stayed += u.Stayed.Len()
+		back[u.List] = true
+	}
+	for _, list := range slices.Sorted(maps.Keys(back)) {
+		if failed := r.follow(ctx, whole, list, nil); failed != nil && err == nil {
+			err = failed
+		}
 	}
 	if err == nil && stayed > 0 {
 		err = diag.Partial.Errorf("tree %q: %s did not come back", path, count(stayed, "file", "files"))
@@ -91,15 +102,12 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 	return errors.Join(append(refused, err)...)
 }
 
-// sweep removes what a killed run left in a tree beside the mboxes of what archives there are.
-func (r *runner) sweep(t *tree) (err error) {
-	if t.root, err = os.OpenRoot(t.path); err != nil {
-		return err
-	}
-	defer t.root.Close()
+// sweepAll removes what a killed run left beside the files of what archives there are.
+func (r *runner) sweepAll(t *tree) {
 	archives, _, _ := layout.Find(t.root, r.c.Layout) // an error says that there is none, or not one
-	t.sweep(archives)
-	return nil
+	for i := range archives {
+		r.sweep(t, &archives[i])
+	}
 }
 
 // allowed are the lists of which something is in the trash and is to come back, and the reasons why others

@@ -10,11 +10,17 @@ import (
 )
 
 // units says how what goes of an archive goes in the fewest steps: whole directories at once, and of
-// others what goes apart from what stays. The archive's own directory stays: its archiver would miss it.
+// others what goes apart from what stays. The archive's own directory stays: its archiver would miss it. Where an mbox
+// stays that others write to, files go one by one: to sift gives it a second name for an instant, and Postfix sends mail back then.
 func units(a *layout.Archive, goes func(*layout.File) bool) trash.Plan {
 	u := trash.Plan{List: a.List}
 	stays := staying(a, goes)
-	sifts := map[string]bool{}
+	sifts, written := map[string]bool{}, map[string]bool{}
+	for i := range a.Files {
+		if f := &a.Files[i]; f.Kind == layout.Mbox && path.Ext(f.Path) != ".gz" && path.Ext(f.Path) != ".zst" {
+			written[path.Dir(f.Path)] = true
+		}
+	}
 	for i := range a.Files {
 		f := &a.Files[i]
 		if !goes(f) {
@@ -26,6 +32,7 @@ func units(a *layout.Archive, goes func(*layout.File) bool) trash.Plan {
 			top = dir
 		}
 		switch {
+		case top == "" && written[path.Dir(f.Path)]:
 		case top == "":
 			sifts[path.Dir(f.Path)] = true
 		case len(u.Dirs) == 0 || u.Dirs[len(u.Dirs)-1] != top:

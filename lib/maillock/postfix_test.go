@@ -1,154 +1,29 @@
 package maillock
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"rplan/tests/need"
+	"rplan/tests/postfix"
 )
-
-// The services that a message to a file needs.
-const masterCf = `
-postlog  unix-dgram n - n - 1 postlogd
-pickup   unix n - n 1 1 pickup
-cleanup  unix n - n - 0 cleanup
-qmgr     unix n - n 1 1 qmgr
-rewrite  unix - - n - - trivial-rewrite
-bounce   unix - - n - 0 bounce
-defer    unix - - n - 0 bounce
-trace    unix - - n - 0 bounce
-flush    unix n - n 0 0 flush
-proxymap unix - - n - - proxymap
-error    unix - - n - - error
-retry    unix - - n - - error
-local    unix - n n - - local
-`
-
-// postfix is a Postfix of its own, without the network, that delivers to one mbox.
-type postfix struct {
-	t         *testing.T
-	dir, mbox string
-}
-
-func startPostfix(t *testing.T, locks string) *postfix {
-	t.Helper()
-	need.Root(t)
-	need.Program(t, "postfix", "sendmail")
-	dir, err := os.MkdirTemp("", "rplan-postfix") // with a path that is short enough for sockets
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	nobody, err1 := user.Lookup("nobody")
-	daemon, err2 := user.Lookup("postfix")
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(nobody.Uid)
-	daemonUID, _ := strconv.Atoi(daemon.Uid)
-	list := memory(t)
-	p := &postfix{t, dir, filepath.Join(list, "mbox")}
-	for _, d := range []string{"queue", "data", "conf"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	main := fmt.Sprintf(`
-compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = list.test
-mydestination = list.test
-inet_interfaces = loopback-only
-local_recipient_maps =
-alias_maps = inline:{archive=%[2]s, postmaster=/dev/null}
-alias_database =
-allow_mail_to_files = alias
-mailbox_delivery_lock = %[3]s
-deliver_lock_delay = 1s
-queue_run_delay = 1s
-minimal_backoff_time = 1s
-maximal_backoff_time = 1s
-maillog_file = %[1]s/maillog
-maillog_file_prefixes = /tmp, /var/tmp
-`, dir, p.mbox, locks)
-	err = errors.Join(
-		os.Chmod(dir, 0o755),
-		os.Chown(filepath.Join(dir, "data"), daemonUID, -1),
-		os.Chmod(list, 0o755),
-		os.Chown(list, uid, -1),
-		os.WriteFile(filepath.Join(dir, "conf", "main.cf"), []byte(main), 0o644),
-		os.WriteFile(filepath.Join(dir, "conf", "master.cf"), []byte(masterCf), 0o644),
-		os.WriteFile(p.mbox, nil, 0o640),
-		os.Chown(p.mbox, uid, -1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.do("stop").Run() })
-	if out, err := p.do("start").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return p
-}
-
-func (p *postfix) do(what string) *exec.Cmd {
-	return exec.Command(need.Program(p.t, "postfix"), "-c", filepath.Join(p.dir, "conf"), what)
-}
-
-// appends is a program that sends messages, and ends when all are delivered or sent back.
-func (p *postfix) appends(count int) *exec.Cmd {
-	script := `n=0
-	while [ $n -lt $3 ]; do
-		printf 'Message-ID: <%s@writer>\n\nx\n' $n | "$1" -C "$2/conf" -f postmaster@list.test archive@list.test || exit
-		n=$((n + 1))
-		sleep 0.05
-	done
-	while [ "$(grep -c 'to=<archive@.*status=[sb]' "$2/maillog")" -lt $3 ]; do sleep 0.1; done`
-	return exec.Command("sh", "-c", script, "sh", need.Program(p.t, "sendmail"), p.dir, fmt.Sprint(count))
-}
-
-// log are the lines of the log with a text.
-func (p *postfix) log(text string) (lines []string) {
-	b, err := os.ReadFile(filepath.Join(p.dir, "maillog"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if strings.Contains(line, text) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
 
 // With its dotlock or without, Postfix loses nothing, and nothing comes late.
 func TestPostfixAppendsDuringPrunes(t *testing.T) {
 	for _, locks := range []string{"fcntl, dotlock", "fcntl"} {
-		p := startPostfix(t, locks)
-		l := live{t: t, path: p.mbox}
+		p := postfix.Start(t, locks, "")
+		l := live{t: t, path: p.Mbox}
 		l.take = func() []*Lock {
-			list := []*Lock{must(t, "dotlock", filepath.Dir(p.mbox), time.Minute), must(t, "fcntl", filepath.Dir(p.mbox), time.Minute)}
+			list := []*Lock{must(t, "dotlock", filepath.Dir(p.Mbox), time.Minute), must(t, "fcntl", filepath.Dir(p.Mbox), time.Minute)}
 			time.Sleep(20 * time.Millisecond) // as if there were more to do
 			return list
 		}
-		if found := l.run(p.appends(60), 60); found > 0 {
+		if found := l.run(p.Appends(60), 60); found > 0 {
 			t.Errorf("%s: Postfix wrote %d times to a file that was not the mbox any more", locks, found)
 		}
-		if back := p.log("status=bounced"); len(back) > 0 {
+		if back := p.Log("status=bounced"); len(back) > 0 {
 			t.Errorf("%s: %s", locks, back)
 		}
-		t.Logf("%s: %d deliveries had to be tried again", locks, len(p.log("status=deferred")))
+		t.Logf("%s: %d deliveries had to be tried again", locks, len(p.Log("status=deferred")))
 	}
 }

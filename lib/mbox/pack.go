@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"rplan/lib/atomicfile"
 	"rplan/lib/diag"
@@ -27,9 +29,9 @@ type Packed struct {
 
 // PackAll packs ranges of src, such as the messages of closed months, into files of a directory, by their names, one
 // after the other. After an error, done are those that are packed; all others are as they were.
-func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format, src io.ReaderAt) (done []Packed, err error) {
+func PackAll(dir *os.Root, files map[string][]Range, like Like, f Format, src io.ReaderAt) (done []Packed, err error) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		p, err := Pack(dir, name, mode, f, src, files[name])
+		p, err := Pack(dir, name, like, f, src, files[name])
 		if err != nil {
 			return done, err
 		}
@@ -38,13 +40,31 @@ func PackAll(dir *os.Root, files map[string][]Range, mode fs.FileMode, f Format,
 	return done, nil
 }
 
-// Pack adds messages, the ranges of src, to the compressed mbox of this name, or makes it with this mode. What
+// Like is whose a new file is, and its mode.
+type Like struct {
+	Mode     fs.FileMode
+	UID, GID int
+}
+
+// LikeFile is as that file is.
+func LikeFile(info fs.FileInfo) Like {
+	l := Like{info.Mode().Perm(), os.Geteuid(), os.Getegid()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		l.UID, l.GID = int(st.Uid), int(st.Gid)
+	}
+	return l
+}
+
+// Pack adds messages, the ranges of src, to the compressed mbox of this name, or makes it. What
 // is there stays byte for byte, with a further gzip member or zstd frame behind it. Where a message does not
 // end with an empty line, one is put before the next message, which would be part of it else.
 //
+// Of the first messages, those that the file ends with are not added again: a run that was interrupted has
+// left them, and others may have come since. For this, addresses that Scrub takes out make no difference.
+//
 // The file is replaced as atomicfile does, and only after it was read back and is, by SHA-256, what was in it and
 // then the messages. A file that cannot be read to its end is an error of kind diag.BadData, and stays.
-func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
+func Pack(dir *os.Root, name string, like Like, f Format, src io.ReaderAt, ranges []Range) (Packed, error) {
 	p := packer{dir: dir, name: name, f: f, src: src, ranges: ranges}
 	p.done = Packed{Path: filepath.Join(dir.Name(), name), Messages: len(ranges)}
 	for _, r := range ranges {
@@ -56,7 +76,10 @@ func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt
 	}
 	if old != nil {
 		defer old.Close()
-		if p.done.Already, err = p.isThere(old); err != nil {
+		if p.done.Already, err = p.isThere(old); err == nil && !p.done.Already && p.old.size > 0 {
+			err = p.skipKnown(old)
+		}
+		if err != nil {
 			return Packed{}, err
 		}
 	}
@@ -64,7 +87,7 @@ func Pack(dir *os.Root, name string, mode fs.FileMode, f Format, src io.ReaderAt
 		p.done.After = p.done.Before
 		return p.done, nil
 	}
-	if err := p.write(old, mode); err != nil {
+	if err := p.write(old, like); err != nil {
 		return Packed{}, err
 	}
 	return p.done, nil
@@ -122,12 +145,17 @@ func (p *packer) isThere(old *os.File) (bool, error) {
 }
 
 // write makes the new file, checks it and puts it at its path.
-func (p *packer) write(old *os.File, mode fs.FileMode) error {
-	out, err := atomicfile.CreateIn(p.dir, p.name, mode)
+func (p *packer) write(old *os.File, like Like) error {
+	out, err := atomicfile.CreateIn(p.dir, p.name, like.Mode)
 	if err != nil {
 		return err
 	}
 	defer out.Abort()
+	if old == nil {
+		if err := own(out.File(), like); err != nil {
+			return diag.CantCreate.Errorf("cannot write %q: %w", p.done.Path, err)
+		}
+	}
 	count := &counter{w: out}
 	if old != nil {
 		if err := copyRange(count, old, Range{0, p.done.Before}, make([]byte, copyBlock)); err != nil {
@@ -155,6 +183,17 @@ func (p *packer) write(old *os.File, mode fs.FileMode) error {
 		return diag.Failed.Errorf("what was written for %q is not what can be read back", p.done.Path)
 	}
 	return out.Commit()
+}
+
+// own gives a file to who it is to be like.
+func own(f *os.File, like Like) error {
+	if is, err := f.Stat(); err != nil || LikeFile(is).UID == like.UID && LikeFile(is).GID == like.GID {
+		return err
+	}
+	if err := f.Chown(like.UID, like.GID); err != nil {
+		return fmt.Errorf("chown: %w", errors.Unwrap(err))
+	}
+	return nil
 }
 
 // messages writes the ranges so that they can follow what is before them, which ends with last.

@@ -37,7 +37,7 @@ func packAt(path string, mode fs.FileMode, f Format, src io.ReaderAt, ranges []R
 		return Packed{}, err
 	}
 	defer dir.Close()
-	return Pack(dir, filepath.Base(path), mode, f, src, ranges)
+	return Pack(dir, filepath.Base(path), Like{mode, os.Geteuid(), os.Getegid()}, f, src, ranges)
 }
 
 func pack(t *testing.T, path string, f Format, src string, ranges ...Range) Packed {
@@ -193,7 +193,7 @@ func TestPackAll(t *testing.T) {
 			files[name] = []Range{{i * size, (i + 1) * size}}
 		}
 		for range 2 {
-			done, err := PackAll(root, files, 0o640, f, strings.NewReader(src))
+			done, err := PackAll(root, files, Like{0o640, os.Geteuid(), os.Getegid()}, f, strings.NewReader(src))
 			if err != nil || len(done) != months {
 				t.Fatalf("%s: %d are packed, %v", f, len(done), err)
 			}
@@ -206,7 +206,7 @@ func TestPackAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		files["0"+f.Ext()] = []Range{{0, 1}}
-		if done, err := PackAll(root, files, 0o640, f, strings.NewReader(src)); err == nil || len(done) != 0 {
+		if done, err := PackAll(root, files, Like{0o640, os.Geteuid(), os.Getegid()}, f, strings.NewReader(src)); err == nil || len(done) != 0 {
 			t.Errorf("%s: with one that cannot be packed: %d, %v", f, len(done), err)
 		}
 	}
@@ -233,7 +233,7 @@ func FuzzPack(f *testing.F) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, r := range part {
+				for _, r := range part[len(part)-p.Messages:] { // the first may have been there
 					if !p.Already && p.Bytes > 0 {
 						want = append(append(want, gap(want)...), src[r.Start:r.End]...)
 					}
@@ -265,4 +265,64 @@ func readAll(t *testing.T, path string, f Format) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// What an interrupted run has left is not added again, also if more has come since, or addresses were taken out there.
+func TestPackAfterAnInterruptedRun(t *testing.T) {
+	message := func(id, received, end string) string {
+		return "From a@example.org  Thu Jan  1 00:00:00 2015\nReceived: from [" + received + "] by mx.example.org\nMessage-ID: <" + id + ">\n\n" + id + end
+	}
+	const ip = "198.51.100.7"
+	a, b, c := message("a", ip, "\n\n"), message("b", ip, "\n"), message("c", ip, "\n\n")
+	scrubbed := message("b", Scrubbed, "\n\n")
+	for name, x := range map[string]struct {
+		there string
+		come  []string
+		want  string
+		added int
+	}{
+		"nothing came":        {a + b, []string{a, b}, a + b, 0},
+		"one came":            {a + b, []string{a, b, c}, a + b + "\n" + c, 1},
+		"the first is older":  {a + b, []string{b, c}, a + b + "\n" + c, 1},
+		"scrubbed there":      {a + scrubbed, []string{b, c}, a + scrubbed + c, 1},
+		"scrubbed since":      {a + b, []string{scrubbed, c}, a + b + "\n" + c, 1},
+		"other ones":          {a + b, []string{c, a}, a + b + "\n" + c + a, 2},
+		"only the first":      {a + b, []string{a, c}, a + b + "\n" + a + c, 2},
+		"the second of two":   {a + a, []string{a, a, b}, a + a + b, 1},
+		"more than there are": {a, []string{a, a}, a + a, 1},
+	} {
+		for _, f := range []Format{Gzip, Zstd} {
+			path := filepath.Join(t.TempDir(), "month")
+			pack(t, path, f, x.there, Range{0, int64(len(x.there))})
+			src, ranges := "", []Range(nil)
+			for _, m := range x.come {
+				ranges = append(ranges, Range{int64(len(src)), int64(len(src) + len(m))})
+				src += m
+			}
+			p, err := packAt(path, 0o640, f, strings.NewReader(src), ranges)
+			if got := string(readAll(t, path, f)); err != nil || got != x.want {
+				t.Errorf("%s, %s: %v, %q, not %q", name, f, err, got, x.want)
+			}
+			if n := p.Messages; !p.Already && n != x.added || p.Already != (x.added == 0) {
+				t.Errorf("%s, %s: %+v, not %d added", name, f, p, x.added)
+			}
+		}
+	}
+}
+
+// A new file is as it is told to be.
+func TestPackGivesFiles(t *testing.T) {
+	need.Root(t)
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := Pack(root, "month", Like{0o664, 38, 39}, Zstd, strings.NewReader("From a\n"), []Range{{0, 7}}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := root.Stat("month")
+	if err != nil || LikeFile(info) != (Like{0o664, 38, 39}) {
+		t.Errorf("%+v, %v", LikeFile(info), err)
+	}
 }

@@ -113,8 +113,8 @@ func merge(old rows, fresh []Link) rows {
 
 func superseded(l []Link, i int) bool { return i+1 < len(l) && l[i+1].Page == l[i].Page }
 
-// Where says where a message of a list's is now, or that it is gone.
-type Where func(mbox string, offset int64) (newMbox string, newOffset int64, gone bool)
+// Where says where the message of a link is now, or that it is gone.
+type Where func(l Link) (newMbox string, newOffset int64, gone bool)
 
 // Update asks where the messages of a list are now, in no certain order, after some were
 // cut out of an mbox or months were moved to other files. List is as the links have it.
@@ -124,7 +124,7 @@ func Update(tree *os.Root, list string, where Where) error {
 			for l, err := range old {
 				if err == nil && l.List == list && l.Mbox != "" {
 					var gone bool
-					if l.Mbox, l.Offset, gone = where(l.Mbox, l.Offset); gone {
+					if l.Mbox, l.Offset, gone = where(l); gone {
 						l.Offset = Expired
 					}
 					err = l.tidy()

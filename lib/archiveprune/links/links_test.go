@@ -118,7 +118,8 @@ func TestUpdate(t *testing.T) {
 	tree := tree(t)
 	add(t, tree, first, second, index, talk)
 	seen := 0
-	err := Update(tree, "dev", func(mbox string, offset int64) (string, int64, bool) {
+	err := Update(tree, "dev", func(l Link) (string, int64, bool) {
+		offset := l.Offset
 		seen++
 		if offset == 0 {
 			return "", 0, true
@@ -136,7 +137,7 @@ func TestUpdate(t *testing.T) {
 	}
 	add(t, tree, first) // an undone prune makes it known again
 	check(t, tree, first, moved, index, talk)
-	if err := Update(tree, "dev", func(string, int64) (string, int64, bool) { return "m", -7, false }); diag.KindOf(err) != diag.BadData {
+	if err := Update(tree, "dev", func(Link) (string, int64, bool) { return "m", -7, false }); diag.KindOf(err) != diag.BadData {
 		t.Errorf("an offset of -7: %v", err)
 	}
 	check(t, tree, first, moved, index, talk)
@@ -151,7 +152,7 @@ func TestUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, tree, talk)
-	if err := Update(tree, "dev", func(m string, o int64) (string, int64, bool) { return m, o, false }); err != nil {
+	if err := Update(tree, "dev", func(l Link) (string, int64, bool) { return l.Mbox, l.Offset, false }); err != nil {
 		t.Fatal(err)
 	}
 	after, err := tree.Stat(Path)
