@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
@@ -86,20 +88,23 @@ type planner struct {
 	progress func(pages int)
 
 	*plan
-	shows    map[digest][]int    // what pages show, as indices of verdicts
-	attached map[string][]string // which pages lead to an attachment, or to a directory of them
-	staying  map[string]int      // how many pages stay, by directory, and all above it
-	again    map[string]bool     // directories of pages that were made again a short while ago
+	shows    map[digest][]*verdict // pages, by what they show
+	attached map[string][]string   // for each attachment, and each directory of them, which pages lead there
+	staying  map[string]int        // how many pages stay, by directory, and all above it
+	again    map[string]bool       // directories of pages that were made again a short while ago
 }
 
 // decide says of each file whether it goes. What a page shows is read once.
 func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*plan, error) {
 	p.plan = &plan{archive: a, evidence: e, kept: map[string]int{}}
-	p.shows, p.attached = map[digest][]int{}, map[string][]string{}
+	p.shows, p.attached = map[digest][]*verdict{}, map[string][]string{}
 	p.staying, p.again = map[string]int{}, map[string]bool{}
 	for i := range a.Files {
 		if f := &a.Files[i]; f.Kind != layout.Mbox && f.Kind != layout.Message {
 			p.verdicts = append(p.verdicts, verdict{file: f, why: whyOther})
+			if f.Kind == layout.Attachment {
+				p.attached[f.Path], p.attached[path.Dir(f.Path)] = nil, nil
+			}
 		}
 	}
 	if err := p.pages(ctx); err != nil {
@@ -130,17 +135,30 @@ func (p *planner) each(ctx context.Context, kind layout.Kind, f func(i int, v *v
 
 // pages reads and judges all pages.
 func (p *planner) pages(ctx context.Context) error {
-	err := p.each(ctx, layout.Page, func(i int, v *verdict) {
-		p.page(i, v)
-		p.progress(i)
+	var pages []*verdict
+	err := p.each(ctx, layout.Page, func(_ int, v *verdict) {
+		if v.why = p.unusable(); v.why == "" {
+			pages = append(pages, v)
+		}
 	})
 	if err != nil {
 		return err
 	}
+	done := 0
+	for batch := range slices.Chunk(pages, 16*readers) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for i, r := range p.read(batch) {
+			p.page(batch[i], r)
+		}
+		done += len(batch)
+		p.progress(done)
+	}
 	for key, pages := range p.shows {
 		if len(pages) > p.evidence.ids[key].count+p.evidence.unnamed[key].count {
-			for _, i := range pages {
-				p.verdicts[i].why = whyRepeated
+			for _, v := range pages {
+				v.why = whyRepeated
 			}
 		}
 	}
@@ -157,20 +175,53 @@ func (p *planner) pages(ctx context.Context) error {
 	})
 }
 
-// page judges one page by itself.
-func (p *planner) page(i int, v *verdict) {
-	if v.why = p.unusable(); v.why != "" {
-		return
+// readers is how many pages are read at a time: on some disks to open a file takes long.
+const readers = 8
+
+// reading is what came of reading a page.
+type reading struct {
+	shown layout.Shown
+	err   error
+}
+
+// read reads some pages.
+func (p *planner) read(pages []*verdict) []reading {
+	all := make([]reading, len(pages))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range readers {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(pages); i = int(next.Add(1)) - 1 {
+				all[i].shown, all[i].err = p.readOne(pages[i].file)
+			}
+		})
 	}
-	shown, err := p.read(v.file)
-	for _, attachment := range shown.Attachments {
-		p.attached[attachment] = append(p.attached[attachment], v.file.Path)
-	}
+	group.Wait()
+	return all
+}
+
+func (p *planner) readOne(f *layout.File) (layout.Shown, error) {
+	file, err := layout.Open(p.root, *f)
 	if err != nil {
-		v.why, v.detail = whyUnread, err.Error()
+		return layout.Shown{}, err
+	}
+	defer file.Close()
+	return layout.ReadPage(file, p.archive.Layout, path.Dir(f.Path))
+}
+
+// page judges one page by itself.
+func (p *planner) page(v *verdict, r reading) {
+	shown := r.shown
+	for _, attachment := range shown.Attachments {
+		if pages, is := p.attached[attachment]; is {
+			p.attached[attachment] = append(pages, v.file.Path)
+		}
+	}
+	if r.err != nil {
+		v.why, v.detail = whyUnread, r.err.Error()
 		return
 	}
-	key, t := p.evidence.prove(shown.ID, shown.Key(), shown.MadeUp())
+	key, t := p.evidence.prove(shown.ID, shown.MadeUp(), shown.Key)
 	if t.count == 0 {
 		v.why = whyUnproven
 		if p.evidence.torn[key] {
@@ -178,7 +229,7 @@ func (p *planner) page(i int, v *verdict) {
 		}
 		return
 	}
-	p.shows[key] = append(p.shows[key], i)
+	p.shows[key] = append(p.shows[key], v)
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())
 	if v.why == "" && young(t, p.bounds.mbox) != "" && p.madeAgain(path.Dir(v.file.Path)) {
@@ -210,21 +261,16 @@ func (p *planner) unusable() string {
 }
 
 // prove finds the messages that a page may show, by its Message-ID or, if there is none, by its key.
-func (e *evidence) prove(id, key string, madeUp bool) (digest, tally) {
+func (e *evidence) prove(id string, madeUp bool, key func() string) (digest, tally) {
 	name := named(id)
-	if t, ok := e.ids[name]; id != "" && (ok || !madeUp) || key == "" {
+	if t, ok := e.ids[name]; id != "" && (ok || !madeUp) {
 		return name, t
 	}
-	return keyed(key), e.unnamed[keyed(key)]
-}
-
-func (p *planner) read(f *layout.File) (layout.Shown, error) {
-	file, err := layout.Open(p.root, *f)
-	if err != nil {
-		return layout.Shown{}, err
+	text := key()
+	if text == "" {
+		return name, tally{}
 	}
-	defer file.Close()
-	return layout.ReadPage(file, p.archive.Layout, path.Dir(f.Path))
+	return keyed(text), e.unnamed[keyed(text)]
 }
 
 // attachments judges the files that are parts of messages.
@@ -347,7 +393,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 			return whyUnread, err.Error()
 		}
 		made := layout.Shown{ID: m.ID}
-		key, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
+		key, t := p.evidence.prove(m.ID, made.MadeUp(), func() string { return layout.Key(m.Author, m.DateField, m.Subject) })
 		if seen[key]++; seen[key] > t.count || m.Torn { // in a line of what is torn another may begin
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}
