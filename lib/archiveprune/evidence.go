@@ -246,7 +246,9 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) err
 	for _, m := range s.messages {
 		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}) }
 		one := io.LimitReader(r, m.Size())
-		p.read(one)
+		if m.body-m.Start <= maxHeader {
+			p.read(one)
+		}
 		if _, err := io.Copy(io.Discard, one); err != nil {
 			return err
 		}
