@@ -31,12 +31,13 @@ type Result struct {
 	Dir      string                 `json:"dir"`
 	Messages int                    `json:"messages"`
 	Kinds    map[layout.Kind]Amount `json:"kinds"`
-	Goes     Amount                 `json:"goes"`           // files
-	Stays    Amount                 `json:"stays"`          // files that are no source
-	Reasons  []Reason               `json:"reasons"`        // of those
-	Expired  Amount                 `json:"expired"`        // messages that are too old
-	Kept     map[string]int         `json:"kept,omitempty"` // messages that would be, and why they stay
-	Moved    Amount                 `json:"moved"`          // messages of closed months, to be compressed
+	Goes     Amount                 `json:"goes"`             // files
+	Stays    Amount                 `json:"stays"`            // files that are no source
+	Reasons  []Reason               `json:"reasons"`          // of those
+	Passed   []string               `json:"passed,omitempty"` // what is no regular file of this file system: paths and reasons, as in Reason
+	Expired  Amount                 `json:"expired"`          // messages that are too old
+	Kept     map[string]int         `json:"kept,omitempty"`   // messages that would be, and why they stay
+	Moved    Amount                 `json:"moved"`            // messages of closed months, to be compressed
 	Scrubbed Scrubbed               `json:"scrubbed"`
 	Damage   []string               `json:"damage,omitempty"`
 	Done     bool                   `json:"done"`  // with --apply, all that goes went
@@ -60,6 +61,9 @@ func newResult(tree string, a *layout.Archive) *Result {
 func (p *plan) result(tree string) *Result {
 	r := newResult(tree, p.archive)
 	r.Messages, r.Kept, r.Damage = p.evidence.messages, p.kept, p.evidence.damage
+	for _, l := range p.archive.Left {
+		r.Passed = append(r.Passed, l.Path+after(l.Why))
+	}
 	for i := range p.archive.Files {
 		f := &p.archive.Files[i]
 		a := r.Kinds[f.Kind]
