@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
@@ -41,18 +42,27 @@ type message struct {
 	mbox.Range
 	body     int64
 	date     int64 // in seconds since 1970, by the rule for dates; noDate
-	dating   mbox.Dating
+	dating   dating
 	doubtful bool
 }
+
+// dating is an mbox.Dating in little room: there may be a million.
+type dating uint8
+
+var datings = []mbox.Dating{mbox.Dated, mbox.Undated, mbox.Unparsable, mbox.Future}
+
+func datingOf(d mbox.Dating) dating { return dating(slices.Index(datings, d)) }
+
+func (d dating) String() string { return string(datings[d]) }
 
 // noDate is the date of a message that has none.
 const noDate = int64(-1) << 62
 
 // tally counts messages of one name.
 type tally struct {
-	count  int
+	count  int32
+	dating dating
 	newest int64 // date of the newest of them; noDate if one of them has none
-	dating mbox.Dating
 	place  place // of the first
 }
 
@@ -156,12 +166,12 @@ func (g *gatherer) source(ctx context.Context, f *layout.File) error {
 // add takes a message of the last source.
 func (g *gatherer) add(m mbox.Message) {
 	last := len(g.sources) - 1
-	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: m.Dating, doubtful: m.Doubt != ""}
+	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: datingOf(m.Dating), doubtful: m.Doubt != ""}
 	switch {
 	case m.Dating == mbox.Dated:
 		kept.date = m.Date.Unix()
 	case g.received && !m.Received.IsZero() && m.Received.Before(g.now.Add(24*time.Hour)):
-		kept.date, kept.dating = m.Received.Unix(), mbox.Dated
+		kept.date, kept.dating = m.Received.Unix(), datingOf(mbox.Dated)
 	}
 	at := place{last, m.Start}
 	of, key, any := g.ids, named(m.ID), true

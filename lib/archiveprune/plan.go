@@ -63,7 +63,7 @@ func young(t tally, before int64) string {
 	case before == noDate:
 		return whyForever
 	case t.newest == noDate:
-		return "its message has " + string(t.dating)
+		return "its message has " + t.dating.String()
 	case t.newest >= before:
 		return whyYoung
 	}
@@ -156,7 +156,7 @@ func (p *planner) pages(ctx context.Context) error {
 		p.progress(done)
 	}
 	for key, pages := range p.shows {
-		if len(pages) > p.evidence.ids[key].count+p.evidence.unnamed[key].count {
+		if len(pages) > int(p.evidence.ids[key].count+p.evidence.unnamed[key].count) {
 			for _, v := range pages {
 				v.why = whyRepeated
 			}
@@ -383,7 +383,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 	defer r.Close()
 	scanner := mbox.NewScanner(r, p.gatherer.now)
 	scanner.Fields = true
-	seen := map[digest]int{}
+	seen := map[digest]int32{}
 	for ctx.Err() == nil {
 		m, err := scanner.Next()
 		if err == io.EOF {
@@ -431,7 +431,7 @@ func (p *plan) expires(m *message, before int64) bool {
 	case before == noDate:
 		return false
 	case m.date == noDate:
-		p.kept["it has "+string(m.dating)]++
+		p.kept["it has "+m.dating.String()]++
 		return false
 	case m.date >= before:
 		return false
