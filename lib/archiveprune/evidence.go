@@ -63,7 +63,17 @@ type tally struct {
 	count  int32
 	dating dating
 	newest int64 // date of the newest of them; noDate if one of them has none
+	came   int64 // when the first of them came in, by its From_ line, in seconds since 1970; noDate if one of them does not say
 	place  place // of the first
+}
+
+// tardy is how much older than its message's arrival a page may be: MHonArc can set a page's mtime to the message's date.
+const tardy = 30 * 24 * time.Hour
+
+// late says whether all of these messages came in when what shows one of them, a file with this mtime, had long been made.
+// It shows another message then, of which a sender has taken the Message-ID.
+func (t tally) late(made time.Time) bool {
+	return t.came != noDate && time.Unix(t.came, 0).After(made.Add(tardy))
 }
 
 // named is the name of a Message-ID, and keyed that of a layout.Key: whoever chooses an ID cannot have it equal a key.
@@ -76,13 +86,19 @@ type place struct {
 	offset int64
 }
 
-func (t tally) with(m message, at place) tally {
+// with adds a message that came in at a time, if not zero.
+func (t tally) with(m message, at place, came time.Time) tally {
+	in := noDate
+	if !came.IsZero() {
+		in = came.Unix()
+	}
 	switch {
 	case t.count == 0:
-		t = tally{newest: m.date, dating: m.dating, place: at}
+		t = tally{newest: m.date, dating: m.dating, came: in, place: at}
 	case t.newest != noDate && (m.date == noDate || m.date > t.newest):
 		t.newest, t.dating = m.date, m.dating
 	}
+	t.came = min(t.came, in)
 	t.count++
 	return t
 }
@@ -183,7 +199,7 @@ func (g *gatherer) add(m mbox.Message) {
 	case any && m.Torn:
 		g.torn[key] = true
 	case any:
-		of[key] = of[key].with(kept, at)
+		of[key] = of[key].with(kept, at, m.Received)
 	}
 	g.sources[last].messages = append(g.sources[last].messages, kept)
 	g.messages++
@@ -254,7 +270,7 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool) err
 	}
 	p := parts{wanted: sizes}
 	for _, m := range s.messages {
-		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}) }
+		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}, time.Time{}) }
 		one := io.LimitReader(r, m.Size())
 		if m.body-m.Start <= maxHeader {
 			p.read(one)

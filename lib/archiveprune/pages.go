@@ -107,6 +107,10 @@ func (p *planner) page(v *verdict, r reading) {
 		}
 		return
 	}
+	if t.late(v.file.ModTime) {
+		v.why = whyLate
+		return
+	}
 	p.shows[key] = append(p.shows[key], v)
 	v.id, v.at = shown.ID, t.place
 	v.why = young(t, p.bounds.pages())

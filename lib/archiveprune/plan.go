@@ -20,6 +20,7 @@ const (
 	whyForever  = "it is kept for good"
 	whyUnproven = "its message is not in the mbox"
 	whyTorn     = "its message in the mbox may have lost its end"
+	whyLate     = "it is older than its message in the mbox, which may be another of the same Message-ID"
 	whyRepeated = "more pages show its Message-ID than the mbox has messages of it"
 	whyUnread   = "it cannot be read"
 	whyDamage   = "the mbox is damaged"
@@ -251,7 +252,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 		}
 		made := layout.Shown{ID: m.ID}
 		key, t := p.evidence.prove(m.ID, made.MadeUp(), func() string { return layout.Key(m.Author, m.DateField, m.Subject) })
-		if seen[key]++; seen[key] > t.count || m.Torn { // in a line of what is torn another may begin
+		if seen[key]++; seen[key] > t.count || m.Torn || t.late(f.ModTime) { // in a line of what is torn another may begin
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {
