@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"rplan/lib/app"
@@ -43,23 +44,42 @@ type message struct {
 	mbox.Range
 	body     int64
 	date     int64 // in seconds since 1970, by the rule for dates; noDate
-	dating   mbox.Dating
+	dating   dating
 	doubtful bool
 	ends     bool // it is the last of its mbox
 	cut      bool // and may lack its end: no empty line comes after it, or none but that of its header
 }
+
+// dating is an mbox.Dating in little room: there may be a million.
+type dating uint8
+
+var datings = []mbox.Dating{mbox.Dated, mbox.Undated, mbox.Unparsable, mbox.Future}
+
+func datingOf(d mbox.Dating) dating { return dating(slices.Index(datings, d)) }
+
+func (d dating) String() string { return string(datings[d]) }
 
 // noDate is the date of a message that has none.
 const noDate = int64(-1) << 62
 
 // tally counts messages of one name.
 type tally struct {
-	count  int
+	count  int32
+	dating dating
 	newest int64 // date of the newest of them; noDate if one of them has none
-	dating mbox.Dating
+	came   int64 // when the first of them came in, by its From_ line, in seconds since 1970; noDate if one of them does not say
 	place  place // of the first
 	ends   bool  // one of them is the last of its mbox
 	cut    bool  // and may lack its end
+}
+
+// tardy is how much older than its message's arrival a page may be: MHonArc can set a page's mtime to the message's date.
+const tardy = 30 * 24 * time.Hour
+
+// late says whether all of these messages came in when what shows one of them, a file with this mtime, had long been made.
+// It shows another message then, of which a sender has taken the Message-ID.
+func (t tally) late(made time.Time) bool {
+	return t.came != noDate && time.Unix(t.came, 0).After(made.Add(tardy))
 }
 
 // named is the name of a Message-ID, and keyed that of a layout.Key: whoever chooses an ID cannot have it equal a key.
@@ -72,13 +92,19 @@ type place struct {
 	offset int64
 }
 
-func (t tally) with(m message, at place) tally {
+// with adds a message that came in at a time, if not zero.
+func (t tally) with(m message, at place, came time.Time) tally {
+	in := noDate
+	if !came.IsZero() {
+		in = came.Unix()
+	}
 	switch {
 	case t.count == 0:
-		t = tally{newest: m.date, dating: m.dating, place: at}
+		t = tally{newest: m.date, dating: m.dating, came: in, place: at}
 	case t.newest != noDate && (m.date == noDate || m.date > t.newest):
 		t.newest, t.dating = m.date, m.dating
 	}
+	t.came = min(t.came, in)
 	t.count++
 	t.ends, t.cut = t.ends || m.ends, t.cut || m.cut
 	return t
@@ -178,13 +204,13 @@ func (g *gatherer) add(m mbox.Message, end *witness) {
 	if !g.sources[last].plain { // what is compressed ends as whole as it was
 		end = nil
 	}
-	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: m.Dating, doubtful: m.Doubt != "",
+	kept := message{Range: m.Range, body: m.Body, date: noDate, dating: datingOf(m.Dating), doubtful: m.Doubt != "",
 		ends: end != nil, cut: end != nil && (!end.emptyLine() || m.Body == m.End)}
 	switch {
 	case m.Dating == mbox.Dated:
 		kept.date = m.Date.Unix()
 	case g.received && !m.Received.IsZero() && m.Received.Before(g.now.Add(24*time.Hour)):
-		kept.date, kept.dating = m.Received.Unix(), mbox.Dated
+		kept.date, kept.dating = m.Received.Unix(), datingOf(mbox.Dated)
 	}
 	at := place{last, m.Start}
 	of, key, any := g.ids, named(m.ID), true
@@ -196,7 +222,7 @@ func (g *gatherer) add(m mbox.Message, end *witness) {
 	case any && m.Torn:
 		g.torn[key] = true
 	case any:
-		of[key] = of[key].with(kept, at)
+		of[key] = of[key].with(kept, at, m.Received)
 	}
 	g.sources[last].messages = append(g.sources[last].messages, kept)
 	g.messages++
@@ -275,9 +301,11 @@ func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool, pro
 	r = bufio.NewReaderSize(r, 256<<10) // most messages are small
 	p := parts{wanted: sizes}
 	for _, m := range s.messages {
-		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}) }
+		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}, time.Time{}) }
 		one := io.LimitReader(r, m.Size())
-		p.read(one)
+		if m.body-m.Start <= maxHeader {
+			p.read(one)
+		}
 		if _, err := io.Copy(io.Discard, one); err != nil {
 			return err
 		}

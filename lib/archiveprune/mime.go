@@ -18,8 +18,9 @@ type digest [sha256.Size]byte
 
 // What bounds the reading of a hostile message.
 const (
-	maxDepth = 20     // multiparts in multiparts
-	maxParts = 10_000 // of one message
+	maxDepth  = 20      // multiparts in multiparts
+	maxParts  = 10_000  // of one message
+	maxHeader = 1 << 20 // bytes, as the parser keeps them all in memory
 )
 
 // parts finds the decoded content of a message's parts among what is wanted.

@@ -6,13 +6,11 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
-	"rplan/lib/archiveprune/rebuild"
 	"rplan/lib/mbox"
 )
 
@@ -22,6 +20,7 @@ const (
 	whyForever  = "it is kept for good"
 	whyUnproven = "its message is not in the mbox"
 	whyTorn     = "its message in the mbox may have lost its end"
+	whyLate     = "it is older than its message in the mbox, which may be another of the same Message-ID"
 	whyRepeated = "more pages show its Message-ID than the mbox has messages of it"
 	whyUnread   = "it cannot be read"
 	whyDamage   = "the mbox is damaged"
@@ -65,7 +64,7 @@ func young(t tally, before int64) string {
 	case before == noDate:
 		return whyForever
 	case t.newest == noDate:
-		return "its message has " + string(t.dating)
+		return "its message has " + t.dating.String()
 	case t.newest >= before:
 		return whyYoung
 	}
@@ -90,21 +89,24 @@ type planner struct {
 	progress func(pages int)
 
 	*plan
-	shows    map[digest][]int    // what pages show, as indices of verdicts
-	attached map[string][]string // which pages lead to an attachment, or to a directory of them
-	ends     []int               // pages of messages with which an mbox ends, likewise
-	staying  map[string]int      // how many pages stay, by directory, and all above it
-	again    map[string]again    // what is known of directories of pages
+	shows    map[digest][]*verdict // pages, by what they show
+	attached map[string][]string   // for each attachment, and each directory of them, which pages lead there
+	ends     []*verdict            // pages of messages with which an mbox ends
+	staying  map[string]int        // how many pages stay, by directory, and all above it
+	again    map[string]again      // what is known of directories of pages
 }
 
 // decide says of each file whether it goes. What a page shows is read once.
 func (p *planner) decide(ctx context.Context, a *layout.Archive, e *evidence) (*plan, error) {
 	p.plan = &plan{archive: a, evidence: e, kept: map[string]int{}}
-	p.shows, p.attached = map[digest][]int{}, map[string][]string{}
+	p.shows, p.attached = map[digest][]*verdict{}, map[string][]string{}
 	p.staying, p.again = map[string]int{}, map[string]again{}
 	for i := range a.Files {
 		if f := &a.Files[i]; f.Kind != layout.Mbox && f.Kind != layout.Message {
 			p.verdicts = append(p.verdicts, verdict{file: f, why: whyOther})
+			if f.Kind == layout.Attachment {
+				p.attached[f.Path], p.attached[path.Dir(f.Path)] = nil, nil
+			}
 		}
 	}
 	if err := p.pages(ctx); err != nil {
@@ -131,173 +133,6 @@ func (p *planner) each(ctx context.Context, kind layout.Kind, f func(i int, v *v
 		}
 	}
 	return nil
-}
-
-// pages reads and judges all pages.
-func (p *planner) pages(ctx context.Context) error {
-	err := p.each(ctx, layout.Page, func(i int, v *verdict) {
-		p.page(i, v)
-		p.progress(i)
-	})
-	if err != nil {
-		return err
-	}
-	for key, pages := range p.shows {
-		if len(pages) > p.evidence.ids[key].count+p.evidence.unnamed[key].count {
-			for _, i := range pages {
-				p.verdicts[i].why = whyRepeated
-			}
-		}
-	}
-	p.lost()
-	p.keepLast()
-	return p.each(ctx, layout.Page, func(_ int, v *verdict) {
-		if v.goes() {
-			return
-		}
-		for dir := path.Dir(v.file.Path); ; dir = path.Dir(dir) {
-			p.staying[dir]++
-			if dir == "." || dir == "/" {
-				return
-			}
-		}
-	})
-}
-
-// lost keeps the pages of messages with which an mbox ends, if there are pages without messages: it may have
-// been cut off, and where that is after an empty line nothing else shows it.
-func (p *planner) lost() {
-	if slices.ContainsFunc(p.verdicts, func(v verdict) bool { return v.why == whyUnproven || v.why == whyRepeated }) {
-		for _, i := range p.ends {
-			if p.verdicts[i].goes() {
-				p.verdicts[i].why = whyCut
-			}
-		}
-	}
-}
-
-// page judges one page by itself.
-func (p *planner) page(i int, v *verdict) {
-	if v.why = p.unusable(); v.why != "" {
-		return
-	}
-	shown, err := p.read(v.file)
-	for _, attachment := range shown.Attachments {
-		p.attached[attachment] = append(p.attached[attachment], v.file.Path)
-	}
-	if err != nil {
-		v.why, v.detail = whyUnread, err.Error()
-		return
-	}
-	key, t := p.evidence.prove(shown.ID, shown.Key(), shown.MadeUp())
-	if t.count == 0 {
-		v.why = whyUnproven
-		if p.evidence.torn[key] {
-			v.why = whyTorn
-		}
-		return
-	}
-	again := p.madeAgain(path.Dir(v.file.Path))
-	if !again.any { // else it was made from that message, perhaps beside a page that was still there
-		p.shows[key] = append(p.shows[key], i)
-	}
-	v.id, v.at = shown.ID, t.place
-	v.why = young(t, p.bounds.pages())
-	v.expired = v.why == "" && young(t, p.bounds.mbox) == ""
-	if v.why != "" || v.expired { // with its message it goes whatever else is true
-		return
-	}
-	if t.ends {
-		p.ends = append(p.ends, i)
-	}
-	switch {
-	case t.cut:
-		v.why = whyCut
-	case again.lately:
-		v.why = whyRebuilt
-	}
-}
-
-// pageNumber is what MHonArc numbers: all of a page's path before it, and it.
-var pageNumber = regexp.MustCompile(`^(.*?)(\d{5,})\.html?$`)
-
-// keepLast lets the page of the highest number stay where MHonArc may add pages: its database has that number, but
-// MHonArc believes it only while the page is there, and else numbers on from the highest page that is (get_last_msg_num
-// in mhdysub.pl). A page whose message is not to be kept any longer goes all the same.
-func (p *planner) keepLast() {
-	last, stays := map[string]int{}, map[string]bool{p.archive.Dir: true}
-	numberOf := func(i int) (prefix, number string) {
-		if m := pageNumber.FindStringSubmatch(p.verdicts[i].file.Path); m != nil {
-			prefix, number = m[1], m[2]
-		}
-		return prefix, number
-	}
-	remembers := map[string]bool{}
-	for i := range p.verdicts {
-		v := &p.verdicts[i]
-		switch v.file.Kind {
-		case layout.Database:
-			remembers[v.file.Of] = p.archive.Layout == layout.MHonArc
-		case layout.Page:
-			prefix, number := numberOf(i)
-			_, highest := numberOf(last[prefix])
-			if _, any := last[prefix]; !any || len(number) > len(highest) || len(number) == len(highest) && number > highest {
-				last[prefix] = i
-			}
-			stays[path.Dir(v.file.Path)] = stays[path.Dir(v.file.Path)] || !v.goes()
-		}
-	}
-	for _, i := range last {
-		v := &p.verdicts[i]
-		if dir := path.Dir(v.file.Path); v.goes() && !v.expired && remembers[dir] && stays[dir] {
-			v.why = whyNumbers
-		}
-	}
-}
-
-// again says of the pages in a directory whether they were made again by --rebuild, and so short a while ago that
-// whoever did that may still want them.
-type again struct{ any, lately bool }
-
-// madeAgain looks at the mark that --rebuild leaves. Pages with one that cannot be read stay.
-func (p *planner) madeAgain(dir string) again {
-	known, looked := p.again[dir]
-	if !looked {
-		at, err := rebuild.At(p.root, dir)
-		known.any = err == nil && !at.IsZero()
-		known.lately = err != nil || known.any && at.Unix() >= p.bounds.pages()
-		p.again[dir] = known
-	}
-	return known
-}
-
-// unusable says why the sources prove nothing at all, or "".
-func (p *planner) unusable() string {
-	switch {
-	case len(p.evidence.damage) > 0:
-		return whyDamage
-	case len(p.evidence.sources) == 0:
-		return whyNoSource
-	}
-	return ""
-}
-
-// prove finds the messages that a page may show, by its Message-ID or, if there is none, by its key.
-func (e *evidence) prove(id, key string, madeUp bool) (digest, tally) {
-	name := named(id)
-	if t, ok := e.ids[name]; id != "" && (ok || !madeUp) || key == "" {
-		return name, t
-	}
-	return keyed(key), e.unnamed[keyed(key)]
-}
-
-func (p *planner) read(f *layout.File) (layout.Shown, error) {
-	file, err := layout.Open(p.root, *f)
-	if err != nil {
-		return layout.Shown{}, err
-	}
-	defer file.Close()
-	return layout.ReadPage(file, p.archive.Layout, path.Dir(f.Path))
 }
 
 // attachments judges the files that are parts of messages.
@@ -418,7 +253,7 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 	defer r.Close()
 	scanner := mbox.NewScanner(r, p.gatherer.now)
 	scanner.Fields = true
-	seen := map[digest]int{}
+	seen := map[digest]int32{}
 	for ctx.Err() == nil {
 		m, err := scanner.Next()
 		if err == io.EOF {
@@ -428,8 +263,8 @@ func (p *planner) text(ctx context.Context, f *layout.File) (why, detail string)
 			return whyUnread, err.Error()
 		}
 		made := layout.Shown{ID: m.ID}
-		key, t := p.evidence.prove(m.ID, layout.Key(m.Author, m.DateField, m.Subject), made.MadeUp())
-		if seen[key]++; seen[key] > t.count || m.Torn { // in a line of what is torn another may begin
+		key, t := p.evidence.prove(m.ID, made.MadeUp(), func() string { return layout.Key(m.Author, m.DateField, m.Subject) })
+		if seen[key]++; seen[key] > t.count || m.Torn || t.late(f.ModTime) { // in a line of what is torn another may begin
 			return whyText, fmt.Sprintf("the one at byte %d", m.Start)
 		}
 		if why := young(t, p.bounds.pages()); why != "" {
@@ -469,7 +304,7 @@ func (p *plan) expires(m *message, before int64) bool {
 	case before == noDate:
 		return false
 	case m.date == noDate:
-		p.kept["it has "+string(m.dating)]++
+		p.kept["it has "+m.dating.String()]++
 		return false
 	case m.date >= before:
 		return false

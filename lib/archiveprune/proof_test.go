@@ -249,3 +249,42 @@ func TestTextWithMoreThanTheMbox(t *testing.T) {
 		})
 	}
 }
+
+// Everybody can read the Message-ID of a page in it, and send a mail of that ID. It does not prove a page that is older
+// than its arrival, nor a month as text.
+func TestForgedMessageID(t *testing.T) {
+	forged := func(id string) string {
+		return "From evil@example.org  Wed Nov 25 10:00:00 2026\nFrom: evil@example.org\nSubject: forged\nDate: Thu, 2 Jan 2003 10:00:00 +0000\nMessage-ID: <" + id + ">\n\nnothing\n\n"
+	}
+	old := proofDay.AddDate(-20, 0, 0)
+	p := newProofTree(t, 3, archive.PipermailOptions{Missing: func(i int, _ archive.Mail) bool { return i == 1 }})
+	p.add(p.Mbox, forged(p.Pages[1].ID))
+	text := p.HTML + "/2003-January.txt"
+	for _, made := range []string{p.Pages[0].Path, p.Pages[1].Path, text} {
+		if err := os.Chtimes(p.file(made), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stays := p.stays(Options{})
+	for made, want := range map[string]string{p.Pages[0].Path: "", p.Pages[1].Path: whyLate, p.Pages[2].Path: ""} {
+		if got := stays[p.in(made)]; got != want {
+			t.Errorf("%s stays as %q, not as %q", made, got, want)
+		}
+	}
+	if err := os.Remove(p.file(p.Pages[1].Path)); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.stays(Options{})[p.in(text)]; got != whyText {
+		t.Errorf("%s stays as %q", text, got)
+	}
+
+	m, made := mhonarcProof(t, archive.Make{Seed: 4, N: 3, Plain: true})
+	page := "dev/msg00000.html"
+	m.change(m.Mbox, func(b []byte) []byte { return append(b[second(b, 0):], forged(made.Pages["msg00000.html"])...) })
+	if err := os.Chtimes(m.file(page), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.stays(Options{})[page]; got != whyLate {
+		t.Errorf("%s stays as %q", page, got)
+	}
+}

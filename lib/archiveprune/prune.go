@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func (r *runner) apply(ctx context.Context, t *tree, p *plan, policy *Policy, re
 			return err
 		}
 	}
-	if err := links.Add(t.root, p.links()); err != nil {
+	if err := links.Add(t.root, p.links(public(t.root, p.archive.Dir))); err != nil {
 		return err
 	}
 	run, err := t.trash.Begin(ctx, r.now, what)
@@ -196,8 +197,9 @@ func (p *plan) allExpired(s int) bool {
 	return source.packed() && len(p.expired[s]) == len(source.messages)
 }
 
-// links are those of the pages that go, and of what leads to them.
-func (p *plan) links() []links.Link {
+// links are those of the pages that go, and of what leads to them. Where not everybody may read the pages
+// they name no Message-ID: the map that is made of them can be read by all of this machine.
+func (p *plan) links(public bool) []links.Link {
 	var all []links.Link
 	for i := range p.verdicts {
 		v := &p.verdicts[i]
@@ -206,12 +208,25 @@ func (p *plan) links() []links.Link {
 		}
 		l := links.Link{Page: v.file.Path, List: p.archive.List}
 		if v.file.Kind == layout.Page {
-			l.ID, l.Mbox, l.Offset = v.id, p.evidence.sources[v.at.source].file.Path, v.at.offset
+			l.Mbox, l.Offset = p.evidence.sources[v.at.source].file.Path, v.at.offset
+			if public {
+				l.ID = v.id
+			}
 		}
 		all = append(all, l)
 	}
 	slices.SortFunc(all, func(a, b links.Link) int { return strings.Compare(a.Page, b.Page) })
 	return all
+}
+
+// public says whether everybody may enter a directory of the tree, its top aside.
+func public(root *os.Root, dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if info, err := root.Lstat(dir); err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // lockMailman takes the lock of a list of Mailman 2, if it is one, and Mailman is here.

@@ -18,21 +18,21 @@ func text(results []*Result, applied bool) string {
 	if len(results) == 0 {
 		return ""
 	}
-	goes := "would go"
+	goes, went := "would go", func(r *Result) int64 { return r.Goes.Bytes + r.Expired.Bytes }
 	if applied {
-		goes = "gone"
+		goes, went = "gone", func(r *Result) int64 { return r.Freed }
 	}
 	rows := [][]string{{"list", "layout", "messages", "mbox", "pages", "attachments", goes, "stays"}}
 	for _, r := range results {
-		rows = append(rows, []string{r.List, string(r.Layout), fmt.Sprint(r.Messages),
+		rows = append(rows, []string{harmless(r.List), string(r.Layout), fmt.Sprint(r.Messages),
 			size(r.sum(layout.Mbox, layout.Message)), size(r.sum(layout.Page, layout.Index, layout.Text, layout.Database)),
-			size(r.sum(layout.Attachment)), size(r.Goes.Bytes + r.Expired.Bytes), size(r.Stays.Bytes)})
+			size(r.sum(layout.Attachment)), size(went(r)), size(r.Stays.Bytes)})
 	}
 	var b strings.Builder
 	b.WriteString(table(rows))
 	for _, r := range results {
 		if details := r.details(); details != "" {
-			fmt.Fprintf(&b, "\n%s:\n%s", r.List, details)
+			fmt.Fprintf(&b, "\n%s:\n%s", harmless(r.List), details)
 		}
 	}
 	return b.String()
@@ -50,10 +50,10 @@ func (r *Result) sum(kinds ...layout.Kind) (bytes int64) {
 func (r *Result) details() string {
 	var b strings.Builder
 	if r.Error != "" {
-		fmt.Fprintf(&b, "! %s\n", r.Error)
+		fmt.Fprintf(&b, "! %s\n", harmless(strings.ReplaceAll(r.Error, "\n", "; ")))
 	}
 	for _, d := range r.Damage {
-		fmt.Fprintf(&b, "! %s\n", d)
+		fmt.Fprintf(&b, "! %s\n", harmless(d))
 	}
 	if r.Expired.Files > 0 {
 		fmt.Fprintf(&b, "  %s too old to be kept, %s\n", count(r.Expired.Files, "message", "messages"), size(r.Expired.Bytes))
@@ -68,19 +68,28 @@ func (r *Result) details() string {
 		fmt.Fprintf(&b, "  %s in %s\n", count(r.Scrubbed.Addresses, "client address", "client addresses"), count(r.Scrubbed.Messages, "message", "messages"))
 	}
 	for _, reason := range r.Reasons {
-		fmt.Fprintf(&b, "  %s, %s, stay: %s\n", count(reason.Files, "file", "files"), size(reason.Bytes), reason.Why)
-		for i, path := range reason.Paths {
-			if i == mostPaths {
-				fmt.Fprintf(&b, "      and %d more, which --json names\n", len(reason.Paths)-i)
-				break
-			}
-			fmt.Fprintf(&b, "      %s\n", harmless(path))
+		stay := "stay"
+		if reason.Files == 1 {
+			stay = "stays"
 		}
+		fmt.Fprintf(&b, "  %s, %s, %s: %s\n", count(reason.Files, "file", "files"), size(reason.Bytes), stay, reason.Why)
+		name(&b, reason.Paths)
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "  %s\n", note)
+		fmt.Fprintf(&b, "  %s\n", harmless(note))
 	}
 	return b.String()
+}
+
+// name writes a line for each of the first paths.
+func name(b *strings.Builder, paths []string) {
+	for i, path := range paths {
+		if i == mostPaths {
+			fmt.Fprintf(b, "      and %d more, which --json names\n", len(paths)-i)
+			return
+		}
+		fmt.Fprintf(b, "      %s\n", harmless(path))
+	}
 }
 
 func sortedKeys(m map[string]int) []string {
@@ -110,14 +119,14 @@ func size(bytes int64) string {
 	return ""
 }
 
-// harmless is a path without what may steer a terminal.
-func harmless(path string) string {
+// harmless is a name, or a text with one in it, without what may steer a terminal or make a line of its own.
+func harmless(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return '?'
 		}
 		return r
-	}, strings.ToValidUTF8(path, "?"))
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // table sets rows in columns, the first two to the left and the others to the right.

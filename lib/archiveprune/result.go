@@ -66,6 +66,24 @@ func (p *plan) result(tree string) *Result {
 		a.add(f.Size)
 		r.Kinds[f.Kind] = a
 	}
+	p.judged(r)
+	for s, months := range p.closed {
+		for _, numbers := range months {
+			for _, n := range numbers {
+				r.Moved.add(p.evidence.sources[s].messages[n].Size())
+			}
+		}
+	}
+	for s, numbers := range p.expired {
+		for _, n := range numbers {
+			r.Expired.add(p.evidence.sources[s].messages[n].Size())
+		}
+	}
+	return r
+}
+
+// judged adds what the verdicts come to.
+func (p *plan) judged(r *Result) {
 	reasons := map[string]*Reason{}
 	stays := func(path string, size int64, why, detail string) {
 		r.Stays.add(size)
@@ -94,19 +112,6 @@ func (p *plan) result(tree string) *Result {
 	slices.SortFunc(r.Reasons, func(a, b Reason) int {
 		return cmp.Or(cmp.Compare(b.Files, a.Files), cmp.Compare(a.Why, b.Why))
 	})
-	for s, months := range p.closed {
-		for _, numbers := range months {
-			for _, n := range numbers {
-				r.Moved.add(p.evidence.sources[s].messages[n].Size())
-			}
-		}
-	}
-	for s, numbers := range p.expired {
-		for _, n := range numbers {
-			r.Expired.add(p.evidence.sources[s].messages[n].Size())
-		}
-	}
-	return r
 }
 
 func after(detail string) string {
