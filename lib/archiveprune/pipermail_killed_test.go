@@ -111,7 +111,7 @@ func (s *pipermailScene) killPoints(o Options) []killPoint {
 var (
 	killedMake  = archive.Make{Seed: 50, N: 18, Plain: true, Start: time.Date(2004, 10, 12, 10, 0, 0, 0, time.UTC), Every: 4 * 24 * time.Hour}
 	killedTree  = archive.PipermailOptions{Foreign: true, Symlinks: true, OnlyGzip: true, Missing: func(i int, _ archive.Mail) bool { return i == 3 }}
-	killedCut   = Options{Apply: true, KeepMbox: "22y"}
+	killedCut   = Options{Apply: true, KeepMbox: "22y", Args: []string{"dev"}} // by its name, as nobody writes to it any more
 	killedPages = Options{Apply: true}
 )
 
@@ -122,19 +122,23 @@ type killing struct {
 	do     Options
 }
 
+// next is the run that comes after the killed one.
+func (k killing) next() Options {
+	return Options{Apply: true, KeepMbox: k.do.KeepMbox, TrashDays: k.do.TrashDays, Args: []string{"dev"}}
+}
+
 var killings = []killing{
 	{"apply", Options{}, killedPages},
 	{"apply and cut", Options{}, killedCut},
 	{"undo", killedPages, Options{Undo: true}},
 	{"undo a cut", killedCut, Options{Undo: true}},
 	{"empty", killedPages, Options{Apply: true, TrashDays: emptyAtOnce}},
-	{"apply, cut and empty", Options{}, Options{Apply: true, KeepMbox: "22y", TrashDays: emptyAtOnce}},
+	{"apply, cut and empty", Options{}, Options{Apply: true, KeepMbox: "22y", TrashDays: emptyAtOnce, Args: []string{"dev"}}},
 }
 
 // scene is one before the thing is done. Before is how the archive was at first.
 func (k killing) scene(t testing.TB) (s *pipermailScene, before picture) {
 	s = newPipermail(t, killedMake, killedTree)
-	s.ok(os.Mkdir(filepath.Join(s.dir, "locks"), 0o775)) // so the lock of Mailman is taken, too
 	before = s.picture()
 	if k.before.Apply {
 		s.want(0, k.before)
@@ -246,7 +250,7 @@ func killAtSteps(t testing.TB, k killing, most int) {
 	s, _ := k.scene(t)
 	points := s.killPoints(k.do)
 	s.expire()
-	s.want(0, Options{Apply: true, KeepMbox: k.do.KeepMbox, TrashDays: k.do.TrashDays}) // the end of it all
+	s.want(0, k.next()) // the end of it all
 	pruned := s.picture().withoutLocks().names()
 	if len(points) < 12 {
 		t.Errorf("there are only %d steps", len(points))
@@ -291,7 +295,7 @@ func killAt(t testing.TB, k killing, point killPoint, atOnce bool, pruned []stri
 	s.expire()
 	s.checkNothingLost(k, was, may)
 	if !atOnce {
-		got := s.want(0, Options{Apply: true, KeepMbox: k.do.KeepMbox, TrashDays: k.do.TrashDays})
+		got := s.want(0, k.next())
 		said += got.stderr
 		s.checkNothingLost(k, was, may)
 		if got := s.picture().withoutLocks().names(); k.before.KeepMbox == "" && !slices.Equal(got, pruned) {

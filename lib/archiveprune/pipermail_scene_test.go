@@ -41,6 +41,7 @@ func newPipermail(t testing.TB, m archive.Make, o archive.PipermailOptions) *pip
 	s := &pipermailScene{TB: t, dir: t.TempDir(), now: runDay}
 	s.tree = filepath.Join(s.dir, "archives/private")
 	s.mails, s.truth = s.list("dev", m, o)
+	s.ok(os.Mkdir(filepath.Join(s.dir, "locks"), 0o775))
 	s.configure("")
 	return s
 }
