@@ -74,7 +74,7 @@ func TestLockHeldForTooLong(t *testing.T) {
 			lists []string
 			code  int
 			other []byte
-		}{{[]string{"dev"}, 75, s.whole}, {nil, 3, s.without(old)}} {
+		}{{[]string{"dev"}, 75, s.whole}, {[]string{"dev", "other"}, 3, s.without(old)}} {
 			cmd := s.victim(errand{Options: Options{Apply: true, KeepMbox: "5y", Args: x.lists}, LockWait: 300 * time.Millisecond})
 			out, err := cmd.CombinedOutput()
 			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != x.code {
@@ -93,7 +93,8 @@ func TestLockHeldForTooLong(t *testing.T) {
 func TestMailmanLocksDirectory(t *testing.T) {
 	t.Parallel()
 	s, locks, _ := twoLists(t)
-	_, _, err := s.run(Options{Apply: true, KeepMbox: "5y"})
+	apply := Options{Apply: true, KeepMbox: "5y", Args: []string{"dev", "other"}}
+	_, _, err := s.run(apply)
 	if diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), locks) {
 		t.Errorf("without the directory: %v", err)
 	}
@@ -104,13 +105,13 @@ func TestMailmanLocksDirectory(t *testing.T) {
 	if err := os.WriteFile(locks, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.run(Options{Apply: true, KeepMbox: "5y"}); diag.KindOf(err) != diag.Config {
+	if _, _, err := s.run(apply); diag.KindOf(err) != diag.Config {
 		t.Errorf("with a file instead: %v", err)
 	}
 	if err := errors.Join(os.Remove(locks), os.Mkdir(locks, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr, err := s.run(Options{Apply: true, KeepMbox: "5y"}); err != nil {
+	if _, stderr, err := s.run(apply); err != nil {
 		t.Errorf("with the directory: %v %s", err, stderr)
 	}
 	s.same("with the directory", s.mbox, s.without(s.olderThan(fiveYears)))

@@ -76,7 +76,7 @@ func (p *proofTree) has(made string) bool {
 func (p *proofTree) setting(lines ...string) string {
 	p.t.Helper()
 	toml := filepath.Join(p.t.TempDir(), "rplan.toml")
-	text := fmt.Sprintf("[archive]\ntrees = [%q]\nmailman-locks = %q\n%s\n", p.path, filepath.Join(p.path, "no-locks"), strings.Join(lines, "\n"))
+	text := fmt.Sprintf("[archive]\ntrees = [%q]\nmailman-locks = %q\n%s\n", p.path, p.t.TempDir(), strings.Join(lines, "\n"))
 	if err := os.WriteFile(toml, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"rplan/lib/archiveprune/links"
+	"rplan/lib/diag"
 	"rplan/tests/archive"
 )
 
@@ -225,7 +226,11 @@ func TestDamageKeepsMessages(t *testing.T) {
 	before := s.state()
 	o := Options{KeepMbox: "5y", KeepHTML: "0", Compress: "gzip", Scrub: true}
 	for _, o.Apply = range []bool{false, true} {
-		if r := s.do(o); len(r.Damage) != 1 || r.Expired.Files+r.Goes.Files+r.Scrubbed.Addresses+r.Moved.Files != 0 {
+		r, err := s.attempt(o)
+		if want := map[bool]diag.Kind{true: diag.Refused}[o.Apply]; (err != nil) != o.Apply || err != nil && diag.KindOf(err) != want {
+			t.Errorf("apply %v: %v", o.Apply, err)
+		}
+		if len(r.Damage) != 1 || r.Expired.Files+r.Goes.Files+r.Scrubbed.Addresses+r.Moved.Files != 0 {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -100,16 +100,26 @@ func (s *shelf) run(o Options) (stdout, stderr string, err error) {
 // do is a call that has to go well, and what it reports with --json.
 func (s *shelf) do(o Options) *Result {
 	s.t.Helper()
+	r, err := s.attempt(o)
+	if err != nil {
+		s.t.Fatalf("%+v: %v", o, err)
+	}
+	return r
+}
+
+// attempt is do of what may fail.
+func (s *shelf) attempt(o Options) (*Result, error) {
+	s.t.Helper()
 	o.JSON = true
-	stdout, stderr, err := s.run(o)
-	if err != nil || stderr != "" {
-		s.t.Fatalf("%+v: %v\n%s", o, err, stderr)
+	stdout, stderr, failed := s.run(o)
+	if stderr != "" {
+		s.t.Fatalf("%+v: %v\n%s", o, failed, stderr)
 	}
 	var all []*Result
 	if err := json.Unmarshal([]byte(stdout), &all); err != nil || len(all) != 1 {
 		s.t.Fatalf("%v: %s", err, stdout)
 	}
-	return all[0]
+	return all[0], failed
 }
 
 func (s *shelf) undo() {
