@@ -71,6 +71,7 @@ func (s *shelf) late(id string) {
 
 // A run that is killed loses nothing, and the next one does what it would have done.
 func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	strace := need.Program(t, "strace")
 	model := killScene(t)
 	had := model.ids()
