@@ -19,7 +19,7 @@ import (
 )
 
 // everything is a run that does all at once.
-var everything = Options{Apply: true, KeepHTML: "2y", KeepMbox: "5y", Compress: "zstd", Scrub: true}
+var everything = Options{Args: []string{"dev"}, Apply: true, KeepHTML: "2y", KeepMbox: "5y", Compress: "zstd", Scrub: true}
 
 // ids counts the messages of the mbox and of its months by their IDs.
 func (s *shelf) ids() map[string]int {

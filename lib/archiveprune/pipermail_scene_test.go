@@ -52,7 +52,11 @@ func (s *pipermailScene) list(name string, m archive.Make, o archive.PipermailOp
 	mails := slices.Collect(m.Mails())
 	truth, err := archive.Pipermail(s.dir, name, slices.Values(mails), o)
 	s.ok(err)
-	made := unix.NsecToTimeval(time.Date(2026, 11, 20, 0, 0, 0, 123_456_000, time.UTC).UnixNano())
+	last := time.Date(2026, 1, 1, 0, 0, 0, 123_456_000, time.UTC)
+	for _, m := range mails { // no page is older than its message
+		last = later(last, m.Arrived)
+	}
+	made := unix.NsecToTimeval(last.UnixNano())
 	s.ok(filepath.WalkDir(filepath.Join(s.dir, truth.HTML), func(at string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
 			err = unix.Lutimes(at, []unix.Timeval{made, made})
