@@ -23,9 +23,9 @@ func leave(left map[string][]int64, v *View) map[string][]int64 {
 	return left
 }
 
-// slowly is how many seconds a mail program, or Dovecot, may take for a move: for the copy, and then to remove
-// what was copied. Where the copy is another link of the same file, the time of
-// the copy is that of any change of its links until a pass has listed it, and more than this is between two passes.
+// slowly is how many seconds a mail program may take for a move: from the copy until what was copied is
+// removed. In sdbox and Maildir, where a copy is a link, removing the other one gives the copy a new time
+// too, unless a pass listed it before: there all that happens between two passes is at the same time.
 const slowly = 10
 
 // partedNow are the messages, by GUID, that both sides have once where the other has not,
@@ -93,9 +93,10 @@ func (m *merger) parted(a, o *View, were map[string]moved) error {
 	if err != nil {
 		return err
 	}
+	theirs := setOf(there)
 	for guid, was := range found {
 		known := m.record.Were[guid] // by a pass that was killed, with the logs' ends
-		if sameLeft(logGUID(guid), here, there) || len(known.Both) > 0 && known.Since == was.Since {
+		if sameLeft(logGUID(guid), here, theirs) || len(known.Both) > 0 && known.Since == was.Since {
 			were[guid] = was
 		}
 	}
@@ -104,11 +105,21 @@ func (m *merger) parted(a, o *View, were map[string]moved) error {
 
 // sameLeft says whether one and the same instance of a message left the folders of both sides since they were
 // equal. Whoever made them so knows what left since; and what was there then, was on the other side too.
-func sameLeft(guid string, here, there []trace) bool {
+func sameLeft(guid string, here []trace, there map[trace]bool) bool {
 	return slices.ContainsFunc(here, func(x trace) bool {
-		return slices.ContainsFunc(there, func(y trace) bool {
-			return x.Folder == y.Folder && x.UID == y.UID && (x.GUID == guid || y.GUID == guid) && (x.GUID == y.GUID || x.GUID == unnamed || y.GUID == unnamed) &&
-				(x.New || y.New) && !x.Old && !y.Old
-		})
+		if x.Old || x.GUID != guid && x.GUID != unnamed {
+			return false
+		}
+		at := func(name string, isNew bool) bool { return there[trace{x.Folder, x.UID, name, false, isNew}] }
+		named := at(guid, true) || x.New && at(guid, false)
+		return named || x.GUID == guid && (at(unnamed, true) || x.New && at(unnamed, false))
 	})
+}
+
+func setOf(traces []trace) map[trace]bool {
+	set := make(map[trace]bool, len(traces))
+	for _, t := range traces {
+		set[t] = true
+	}
+	return set
 }

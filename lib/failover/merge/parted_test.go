@@ -82,7 +82,7 @@ func TestSameLeft(t *testing.T) {
 		"only here":                        {[]trace{{"/x", 5, g, false, true}}, nil, false},
 		"only there":                       {nil, []trace{{"/x", 5, g, false, true}}, false},
 	} {
-		if got := sameLeft(g, c.here, c.there); got != c.want {
+		if got := sameLeft(g, c.here, setOf(c.there)); got != c.want {
 			t.Errorf("%s: %v", why, got)
 		}
 	}
