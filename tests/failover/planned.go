@@ -59,9 +59,7 @@ func lost(w *world) {
 
 // afterLoss are the limits where a node was lost: nobody is served by it
 // until it is out, and it serves who reaches it until it knows that it was.
-// Of a message with a copy in a folder that both nodes have, moved on one before the
-// loss and on the other after it, nothing tells a move from a second copy: both stay.
-var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2, "doubled": 1}
+var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2}
 
 // deliverOnce lets half of a node's users have no second copies.
 func (w *world) deliverOnce(n *lab.Node) {

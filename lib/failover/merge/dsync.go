@@ -176,6 +176,9 @@ func (s *Server) start(ctx context.Context) (*child, error) {
 	if err := s.goOn(); err != nil {
 		return nil, err
 	}
+	if err := s.served(); err != nil {
+		return nil, err
+	}
 	path, err := run.LookPath("doveadm")
 	if err != nil {
 		return nil, err

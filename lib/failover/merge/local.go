@@ -40,6 +40,8 @@ const (
 
 func (l local) stamp(context.Context) (Stamp, error) { return l.store.stamp(l.address) }
 
+func (l local) ends() (map[string]logEnd, error) { return l.store.ends(l.address) }
+
 // list asks for all messages. The hidden stores are only asked for what is in
 // them. First comes what was deleted: what then is in a folder in spite of that
 // is there again, and was not deleted between two questions.

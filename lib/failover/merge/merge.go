@@ -37,6 +37,8 @@ type otherSide interface {
 	side
 	note(gone deletions, aside []string) error             // what it is to know of
 	deleted(ids []string) (at map[string]int64, err error) // which of these deliveries it knows to be deleted
+	traces(guids []string) ([]trace, error)                // of messages, by GUIDs as logs have them
+	equal() error                                          // it need not remember what was removed before
 }
 
 // Task is a mailbox to merge.
@@ -58,20 +60,21 @@ type outcome struct {
 // merger is one pass over one mailbox.
 type merger struct {
 	task   Task
-	active side
+	active local
 	other  otherSide                                               // nil without a peer
 	join   func(ctx context.Context, state string) (string, error) // doveadm sync, see local.sync
 	record *record
 	both   bool // the other side too was used since they were last equal
 	save   func() error
 	now    func() time.Time
-	step   func(string)    // is told each step; a test stops there
-	seen   map[string]bool // delivery ids that were in a folder since the pass began
-	told   map[string]bool // ids of deletions that the other side knows
-	before Stamp           // how the active side looked before the last list, or the last doveadm sync
-	tree   string          // of the active side's folders at the last doveadm sync before this pass
-	joined bool            // doveadm sync ran in this pass
-	calm   int             // rounds on end in which it had nothing in its way
+	step   func(string)      // is told each step; a test stops there
+	seen   map[string]bool   // delivery ids that were in a folder since the pass began
+	told   map[string]bool   // ids of deletions that the other side knows
+	before Stamp             // how the active side looked before the last list, or the last doveadm sync
+	ends   map[string]logEnd // and where its logs ended
+	tree   string            // of the active side's folders at the last doveadm sync before this pass
+	joined bool              // doveadm sync ran in this pass
+	calm   int               // rounds on end in which it had nothing in its way
 	out    outcome
 }
 
@@ -144,6 +147,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	m.before = here
+	if m.ends, err = m.active.ends(); err != nil {
+		return false, err
+	}
 	a, o, p, err := m.look(ctx)
 	if err != nil {
 		return false, err
@@ -256,7 +262,12 @@ func (m *merger) finish(ctx context.Context, a, o *View, there Stamp) error {
 		m.record.Since, m.record.Why = 0, ""
 	}
 	if o != nil {
-		m.record.Were, m.record.Twins = nil, nil
+		m.record.Were, m.record.Twins, m.record.Left = nil, nil, nil
+		if len(o.Left) > 0 {
+			if err := m.other.equal(); err != nil {
+				return err
+			}
+		}
 		if still {
 			if err := m.steps(ctx, "standby", m.other, cleanup(o, m.record.Gone)); err != nil {
 				return err
@@ -264,7 +275,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, there Stamp) error {
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
 			Local: m.before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
-			State: m.record.Peers[m.task.Peer].State, Tree: m.before.Tree, Again: m.joined && (m.both || m.before.Tree != m.tree), Boot: boot(),
+			State: m.record.Peers[m.task.Peer].State, Tree: m.before.Tree, Again: m.joined && (m.both || m.before.Tree != m.tree), Boot: boot(), Ends: m.ends,
 		}
 	}
 	m.record.prune(m.task.Others, now)
@@ -299,7 +310,7 @@ func (m *merger) carried(ctx context.Context, again bool) error {
 	}
 	peer := m.record.Peers[m.task.Peer]
 	peer.Remote, peer.Equal = there.Real, !m.task.Overlap
-	peer.Tree, peer.Again, peer.Boot = m.before.Tree, again, boot()
+	peer.Tree, peer.Again, peer.Boot, peer.Ends = m.before.Tree, again, boot(), m.ends
 	m.record.Twins = nil
 	m.record.Peers[m.task.Peer] = peer
 	m.record.Local, m.record.Since, m.record.Why, m.record.Stuck = peer.Local, 0, "", false

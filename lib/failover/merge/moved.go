@@ -30,8 +30,9 @@ func carry(from, to map[string][]Message) []step {
 type moved struct {
 	Here  []string `json:"here"`
 	There []string `json:"there"`
-	Since int64    `json:"since"` // when it was put into the first there, in seconds since 1970
-	Clash bool     `json:"clash"` // its UID there is another message's here: doveadm sync will store it anew
+	Both  []string `json:"both,omitempty"` // where copies of it are on both sides, which stay
+	Since int64    `json:"since"`          // when it was put into the first there, in seconds since 1970
+	Clash bool     `json:"clash"`          // its UID there is another message's here: doveadm sync will store it anew
 
 	uid uint32 // in the first there
 }
@@ -39,7 +40,7 @@ type moved struct {
 // named is the same by names, as doveadm sync gives a folder that both sides made
 // by themselves one GUID. here and there are the folders by name.
 func (m moved) named(here, there map[string]string) moved {
-	m.Here, m.There = namesOf(here, m.Here), namesOf(there, m.There)
+	m.Here, m.There, m.Both = namesOf(here, m.Here), namesOf(there, m.There), namesOf(here, m.Both)
 	return m
 }
 
@@ -112,9 +113,9 @@ func surplus(active, other *View, were map[string]moved, here, there map[string]
 	return gather(steps), set
 }
 
-// joined says whether the messages are those of both sides, each in a folder of its own.
+// joined says whether the messages are those of both sides, each in a folder of its own, and the copies that both had.
 func (m moved) joined(messages []Message, folders map[string]string) bool {
-	names := slices.Concat(m.Here, m.There)
+	names := slices.Concat(m.Here, m.There, m.Both)
 	for _, name := range names {
 		if len(in(messages, folders[name])) != 1 {
 			return false
@@ -134,6 +135,9 @@ func byGUID(messages []Message) map[string][]Message {
 // apart notes what lies in different folders, or is two messages, before doveadm sync.
 func (m *merger) apart(ctx context.Context, a, o *View) error {
 	were, twins := apart(a, o), met(a, o)
+	if err := m.parted(a, o, were); err != nil {
+		return err
+	}
 	if len(were)+len(m.record.Were)+len(twins) == 0 {
 		return nil
 	}

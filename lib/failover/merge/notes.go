@@ -54,6 +54,9 @@ func (m *merger) forget(ctx context.Context, a, o *View) error {
 	if len(a.Deleted) == 0 && (o == nil || len(o.Deleted) == 0) {
 		return nil
 	}
+	if o == nil {
+		m.record.Left = leave(m.record.Left, a)
+	}
 	if err := m.save(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type record struct {
 	Aside map[string]int64      `json:"aside,omitempty"` // what a merge set aside, by delivery id, and when
 	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
 	Were  map[string]moved      `json:"apart,omitempty"` // messages, by GUID, that lay in different folders before the last doveadm sync
+	Left  map[string][]int64    `json:"left,omitempty"`  // when users removed instances, by GUID, of messages that have others; since both sides were equal
 	Twins map[string]string     `json:"twins,omitempty"` // GUIDs of messages that were in the inbox here, by delivery id, and other messages on the other side; as long as a merge lasts
 	Stuck bool                  `json:"stuck,omitempty"` // the last pass with another node failed
 }
@@ -59,14 +61,15 @@ func (a adoption) is(m Message) bool {
 
 // peerRecord is where the mailbox stands with another node.
 type peerRecord struct {
-	Local  string `json:"local"`           // digest of this side before the last doveadm sync
-	Remote string `json:"remote"`          // digest of the other after it
-	Equal  bool   `json:"equal"`           // both were seen to be equal, since when only this side was used
-	At     int64  `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
-	State  string `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
-	Tree   string `json:"tree,omitempty"`  // digest of this side's folders before the last doveadm sync, or at a comparison after it
-	Again  bool   `json:"again,omitempty"` // that had changed: doveadm sync has to look once more
-	Boot   string `json:"boot,omitempty"`  // of this machine when that was
+	Local  string            `json:"local"`           // digest of this side before the last doveadm sync
+	Remote string            `json:"remote"`          // digest of the other after it
+	Equal  bool              `json:"equal"`           // both were seen to be equal, since when only this side was used
+	At     int64             `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
+	State  string            `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
+	Tree   string            `json:"tree,omitempty"`  // digest of this side's folders before the last doveadm sync, or at a comparison after it
+	Again  bool              `json:"again,omitempty"` // that had changed: doveadm sync has to look once more
+	Boot   string            `json:"boot,omitempty"`  // of this machine when that was
+	Ends   map[string]logEnd `json:"ends,omitempty"`  // where this side's logs ended before the last doveadm sync; nil also if the other node has been the active one since
 }
 
 // boot is another one after each start of the machine (random(4), boot_id).
@@ -101,6 +104,7 @@ func loadRecord(state, address string) (*record, error) {
 	if r.Took == nil {
 		r.Took = map[string]adoption{}
 	}
+	maps.DeleteFunc(r.Left, func(_ string, at []int64) bool { return len(at) == 0 })
 	if r.Aside == nil {
 		r.Aside = map[string]int64{}
 	}
@@ -143,6 +147,7 @@ func (r *record) drop(over func(since int64) bool) {
 	maps.DeleteFunc(r.Gone, func(_ string, d deletion) bool { return over(d.Noted) })
 	maps.DeleteFunc(r.Aside, func(_ string, at int64) bool { return over(at) })
 	maps.DeleteFunc(r.Took, func(_ string, a adoption) bool { return over(a.At) })
+	maps.DeleteFunc(r.Left, func(_ string, at []int64) bool { return over(slices.Max(at)) })
 }
 
 // lifetime is how long anything is remembered, also on a node that is always the

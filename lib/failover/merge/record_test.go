@@ -19,7 +19,8 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r.Local, r.Since, r.Why = "l", 5, "n2 sleeps"
-	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7, "s", "t", true, "u"}, deletion{8, 9}, 10, adoption{"g", 11}
+	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7, "s", "t", true, "u", map[string]logEnd{"/x": {1, 2}}}, deletion{8, 9}, 10, adoption{"g", 11}
+	r.Left = map[string][]int64{"g": {time.Now().Unix()}}
 	if err := r.save(state, user); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestPrune(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	long, short := now.Add(-settle-time.Minute).Unix(), now.Add(-settle/2).Unix()
 	known := func(local, remote string, equal bool) *record {
-		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1, "s", "t", false, boot()}}}
+		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1, "s", "t", false, boot(), nil}}}
 	}
 	adopted := known("a", "b", true)
 	adopted.Took = map[string]adoption{"Q1.mx": {"g", short}, "Q2.mx": {"h", 1}}

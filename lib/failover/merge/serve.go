@@ -135,6 +135,11 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 		if err != nil {
 			return err
 		}
+		rec, err := loadRecord(s.State, s.opened.address)
+		if err != nil {
+			return err
+		}
+		v.Left = rec.Left
 		return v.items(send)
 	case r.Do == "folders":
 		all, err := s.opened.folders(ctx)
@@ -154,6 +159,13 @@ func (s *Server) answer(ctx context.Context, r *request, send func(*answer) erro
 		return s.note(r.Gone, r.IDs)
 	case r.Do == "deleted":
 		return s.deleted(r.IDs, send)
+	case r.Do == "traces":
+		return s.traces(r.IDs, send)
+	case r.Do == "equal":
+		if err := s.goOn(); err != nil {
+			return err
+		}
+		return s.equal()
 	case r.Do == "stamp":
 		st, err := s.opened.stamp(ctx)
 		if err != nil {
@@ -220,6 +232,44 @@ func (s *Server) deleted(ids []string, send func(*answer) error) error {
 		}
 	}
 	return err
+}
+
+// traces are what this node's logs have of messages that left folders.
+func (s *Server) traces(guids []string, send func(*answer) error) error {
+	if len(guids) > mostIDs || slices.ContainsFunc(guids, func(g string) bool { return !isGUID(g) }) {
+		return diag.BadData.Errorf("these are no GUIDs")
+	}
+	rec, err := loadRecord(s.State, s.opened.address)
+	if err != nil {
+		return err
+	}
+	found, err := s.Store.traces(s.opened.address, guids, rec.Peers[s.Peer].Ends)
+	for _, t := range found {
+		err = errors.Join(err, send(&answer{Trace: &t}))
+	}
+	return err
+}
+
+// served forgets when both sides were last equal as this node saw it: the peer, which is the active one now, makes them so.
+func (s *Server) served() error {
+	rec, err := loadRecord(s.State, s.opened.address)
+	peer := rec.Peers[s.Peer]
+	if err != nil || peer.Ends == nil {
+		return err
+	}
+	peer.Ends = nil
+	rec.Peers[s.Peer] = peer
+	return rec.save(s.State, s.opened.address)
+}
+
+// equal is said by the active node when both sides are: what users removed before is over.
+func (s *Server) equal() error {
+	rec, err := loadRecord(s.State, s.opened.address)
+	if err != nil || len(rec.Left) == 0 {
+		return err
+	}
+	rec.Left = nil
+	return rec.save(s.State, s.opened.address)
 }
 
 func areIDs(ids []string) bool {

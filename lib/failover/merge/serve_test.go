@@ -3,6 +3,8 @@ package merge
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +71,9 @@ func TestServerRefuses(t *testing.T) {
 		"all mailboxes":              {[]string{`{"do":"open","address":"*"}`}, "no address"},
 		"no request":                 {[]string{open, `{"do":"expunge"}`}, "no request"},
 		"a step without one":         {[]string{open, `{"do":"step"}`}, "no request"},
+		"traces of no mailbox":       {[]string{`{"do":"traces","ids":["` + inbox + `"]}`}, "no mailbox is open"},
+		"traces of all":              {[]string{open, `{"do":"traces","ids":["*"]}`}, "no GUIDs"},
+		"equal without a mailbox":    {[]string{`{"do":"equal"}`}, "no mailbox is open"},
 		"no step of a merge":         {[]string{open, `{"do":"step","step":{"op":"aside","folder":"INBOX","uids":[1]}}`}, "no step of a merge"},
 	} {
 		ends, err := asks(t, server(t), c.requests...)
@@ -152,4 +157,49 @@ func TestOpenedOnce(t *testing.T) {
 		t.Errorf("after the conversation: %v", err)
 	}
 	third.shut()
+}
+
+// TestServedTraces: what users removed is known until both sides are equal, and since when only until the peer is the active node.
+func TestServedTraces(t *testing.T) {
+	s := server(t)
+	log := filepath.Join(s.Store.home(user), "mail/mailboxes/INBOX/dbox-Mails/dovecot.index.log")
+	write(t, log, string(aLog(came(5))))
+	ends, err := s.Store.ends(user)
+	if err != nil || len(ends) != 1 {
+		t.Fatal(ends, err)
+	}
+	if err := os.WriteFile(log, aLog(came(5), left(5, 7)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rec := &record{Left: map[string][]int64{"g": {time.Now().Unix()}}, Peers: map[string]peerRecord{"n2": {Equal: true, Ends: ends}, "n3": {Ends: ends}}}
+	if err := rec.save(s.State, user); err != nil {
+		t.Fatal(err)
+	}
+	doveadm(t, "exit 0")
+	c := converse(t, s)
+	c.says(`{"do":"open","address":"` + user + `"}` + "\n")
+	c.hears()
+	ask := func(what string) (a answer) {
+		t.Helper()
+		c.says(what + "\n")
+		for next := c.hears(); !next.End; next = c.hears() {
+			a = next
+		}
+		return a
+	}
+	traces := `{"do":"traces","ids":["` + numbered(7) + `"]}`
+	if a := ask(traces); a.Trace == nil || *a.Trace != (trace{Folder: "/mailboxes/INBOX/dbox-Mails", UID: 5, GUID: numbered(7), New: true}) {
+		t.Errorf("%+v", a)
+	}
+	c.dsync()
+	if a := ask(traces); a.Trace == nil || a.Trace.New || a.Trace.Old {
+		t.Errorf("after the peer's doveadm sync: %+v", a)
+	}
+	if back, err := loadRecord(s.State, user); err != nil || len(back.Left) != 1 || back.Peers["n2"].Ends != nil || back.Peers["n3"].Ends == nil {
+		t.Errorf("%+v, %v", back, err)
+	}
+	ask(`{"do":"equal"}`)
+	if back, err := loadRecord(s.State, user); err != nil || len(back.Left) > 0 || !back.Peers["n2"].Equal {
+		t.Errorf("%+v, %v", back, err)
+	}
 }

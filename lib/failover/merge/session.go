@@ -228,6 +228,25 @@ func (r remote) deleted(ids []string) (map[string]int64, error) {
 	return at, nil
 }
 
+func (r remote) traces(guids []string) ([]trace, error) {
+	var all []trace
+	for some := range slices.Chunk(guids, mostIDs) {
+		err := r.ask(request{Do: "traces", IDs: some}, func(a *answer) error {
+			if a.Trace == nil || !a.Trace.valid(some) {
+				return errProtocol
+			}
+			all = append(all, *a.Trace)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r remote) equal() error { return r.ask(request{Do: "equal"}, none) }
+
 func (r remote) stamp(context.Context) (Stamp, error) {
 	var st Stamp
 	return st, r.ask(request{Do: "stamp"}, func(a *answer) error {

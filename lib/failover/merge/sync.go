@@ -256,6 +256,9 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			if m.before, err = here.stamp(ctx); err != nil {
 				return out, err
 			}
+			if m.ends, err = here.ends(); err != nil {
+				return out, err
+			}
 			how = rec.needs(task, m.before, st, w.Now(), w.Tidy)
 		}
 		m.join = func(ctx context.Context, state string) (string, error) { return there.dsync(ctx, here, state) }
@@ -282,7 +285,7 @@ func (w *worker) distrust(rec *record, task Task, stuck bool) error {
 	}
 	rec.Stuck = stuck
 	if peer, known := rec.Peers[task.Peer]; known {
-		peer.Equal, peer.State = false, ""
+		peer.Equal, peer.State, peer.Ends = false, "", nil
 		rec.Peers[task.Peer] = peer
 	}
 	return rec.save(w.State, task.Address)

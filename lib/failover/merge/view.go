@@ -27,11 +27,12 @@ func (m Message) marked() bool { return slices.Contains(strings.Fields(m.Flags),
 
 // View is what one node has of a mailbox.
 type View struct {
-	Real    []Message // in the folders that the user sees
-	Copies  []Message // blind copies that arrived here, not yet known to be in a folder
-	Deleted []Message // what the user deleted since the last pass
-	Dropped []string  // GUIDs of folders that were deleted, also long ago
-	Inbox   string    // GUID of the inbox; "" where nobody needs to know
+	Real    []Message          // in the folders that the user sees
+	Copies  []Message          // blind copies that arrived here, not yet known to be in a folder
+	Deleted []Message          // what the user deleted since the last pass
+	Dropped []string           // GUIDs of folders that were deleted, also long ago
+	Inbox   string             // GUID of the inbox; "" where nobody needs to know
+	Left    map[string][]int64 // what the node's record has of it, see there
 }
 
 // ids are the delivery ids of the messages.

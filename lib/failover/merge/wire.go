@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 
 	"rplan/lib/diag"
 )
@@ -18,24 +20,25 @@ import (
 // request asks for something about one mailbox, the one that was opened last,
 // but for "stamps", which is about all or some.
 type request struct {
-	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, dsync, stamp, close
+	Do      string    `json:"do"`                // stamps, open, list, folders, step, note, deleted, traces, equal, dsync, stamp, close
 	Address string    `json:"address,omitempty"` // of open
 	Step    *step     `json:"step,omitempty"`
 	Only    []string  `json:"only,omitempty"` // of stamps: addresses, for some instead of all
 	Gone    deletions `json:"gone,omitempty"` // of note: what the user deleted
-	IDs     []string  `json:"ids,omitempty"`  // deliveries; of note: what is set aside
+	IDs     []string  `json:"ids,omitempty"`  // deliveries; of note: what is set aside; of traces: GUIDs as logs have them
 }
 
 // answer is an item, or, if End is set, the end of an answer.
 type answer struct {
 	Address string   `json:"a,omitempty"`  // of stamps
 	Stamp   *Stamp   `json:"t,omitempty"`  // of stamps and stamp
-	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted; or dropped, with a GUID
+	Store   string   `json:"in,omitempty"` // of list: real, copies, deleted; or dropped, with a GUID; or left, with a GUID and a time
 	Message *Message `json:"m,omitempty"`
 	Folder  string   `json:"n,omitempty"`  // of folders: the name
-	GUID    string   `json:"g,omitempty"`  // likewise, or of a folder that was deleted
+	GUID    string   `json:"g,omitempty"`  // likewise, or of a folder that was deleted, or of a message
 	ID      string   `json:"i,omitempty"`  // of deleted: a delivery
 	At      int64    `json:"at,omitempty"` // likewise: when it was, in seconds since 1970
+	Trace   *trace   `json:"x,omitempty"`  // of traces
 	End     bool     `json:"end,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Kind    int      `json:"kind,omitempty"` // of diag
@@ -129,11 +132,25 @@ func (v *View) items(send func(*answer) error) error {
 			return err
 		}
 	}
+	for _, guid := range slices.Sorted(maps.Keys(v.Left)) {
+		for _, at := range v.Left[guid] {
+			if err := send(&answer{Store: "left", GUID: guid, At: at}); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
 // add takes one of them.
 func (v *View) add(a *answer) error {
+	if a.Store == "left" && a.GUID != "" && len(a.GUID) <= maxGUID && a.At >= 0 {
+		if v.Left == nil {
+			v.Left = map[string][]int64{}
+		}
+		v.Left[a.GUID] = append(v.Left[a.GUID], a.At)
+		return nil
+	}
 	if a.Store == "dropped" && isGUID(a.GUID) {
 		v.Dropped = append(v.Dropped, a.GUID)
 		return nil

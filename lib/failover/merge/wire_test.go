@@ -18,6 +18,7 @@ func TestRoundTrip(t *testing.T) {
 		Copies:  []Message{blind(3, "Q3.mx", grace)},
 		Deleted: []Message{blind(4, "", 0)},
 		Dropped: []string{archive},
+		Left:    map[string][]int64{"1795.M1P2.host,S=1,W=2": {1, 2}, "g": {3}},
 	}
 	if back, err := carried(v); err != nil || !reflect.DeepEqual(back, v) {
 		t.Errorf("%+v arrives as %+v, %v", v, back, err)
@@ -81,6 +82,7 @@ func TestTold(t *testing.T) {
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"in":"real","m":{"b":"` + inbox + `","u":1,"g":"g","f":"$x \\Seen","i":"Q1.mx"}}` + "\n" + `{"in":"copies","m":{"u":1,"g":"h","i":"Q2.mx","s":5}}` + "\n"))
 	f.Add([]byte(`{"in":"dropped","g":"` + inbox + `"}` + "\n" + `{"in":"deleted","m":{"u":1,"g":"h"}}` + "\n"))
+	f.Add([]byte(`{"in":"left","g":"g","at":5}` + "\n" + `{"in":"left","g":"","at":5}` + "\n" + `{"in":"left","g":"g","at":-1}` + "\n"))
 	f.Add([]byte(`{"end":true,"error":"no","kind":75}` + "\n"))
 	f.Add([]byte(`{"in":"real","m":{"b":"INBOX","u":1,"g":"g"}}` + "\n" + `{"n":"x"`))
 	active := &View{Real: []Message{real(inbox, 1, "x", "Q1.mx"), real(archive, 1, "g", "Q2.mx")}, Copies: []Message{blind(1, "Q3.mx", 0)}}
@@ -105,6 +107,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		equal(active, other)
+		partedNow(active, other, nil)
 		_ = words(p.active.steps)
 	})
 }
