@@ -70,7 +70,7 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%q: %+v, then %+v, %v", line, r, again, err)
 		}
 		if fields[r.verb].path {
-			if root, err := filepath.Rel("/tree", filepath.Join("/tree", r.path)); err != nil || root != r.path || strings.HasPrefix(root, "..") ||
+			if root, err := filepath.Rel("/tree", filepath.Join("/tree", r.path)); err != nil || root != r.path || root == ".." || strings.HasPrefix(root, "../") ||
 				strings.ContainsRune(r.path, 0) || root == ours || strings.HasPrefix(root, ours+"/") || root == "." {
 				t.Errorf("%q names %q", line, r.path)
 			}
