@@ -70,6 +70,8 @@ func (n *node) configure(toml string, trees ...string) {
 	if tables != "" {
 		tables = "[archive." + tables
 	}
+	n.must(os.MkdirAll(n.path("locks"), 0o755))
+	n.must(os.Chmod(n.path("locks"), 0o777)) // Mailman's list manager is whoever runs the test
 	n.write("rplan.toml", fmt.Sprintf("[archive]\ntrees = [%s]\nmailman-locks = %q\n%s\n%s", strings.Join(paths, ", "), n.path("locks"), top, tables))
 }
 

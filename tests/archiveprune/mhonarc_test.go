@@ -228,13 +228,14 @@ func TestAttachmentOfAPageThatStays(t *testing.T) {
 			lost := old
 			lost.ID = "lost@example.org"
 			lost.Raw = []byte(strings.ReplaceAll(string(old.Raw), old.ID, lost.ID))
-			n.mbox("all.mbox", slices.Values([]archive.Mail{old, lost}))
-			n.mbox("lists/dev.mbox", slices.Values([]archive.Mail{old}))
+			last := collect(archive.Make{Seed: 15, N: 1, Plain: true, Start: time.Now().Add(-199 * day)}.Mails())[0] // stays, as a page has no message
+			n.mbox("all.mbox", slices.Values([]archive.Mail{old, lost, last}))
+			n.mbox("lists/dev.mbox", slices.Values([]archive.Mail{old, last}))
 			made := archive.MHonArc(t, n.path("all.mbox"), n.path("lists/dev"), archive.MHonArcOptions{Named: named})
 			n.apply()
 			after := n.files("lists")
 			for page, id := range made.Pages {
-				if _, there := after["dev/"+page]; there != (id == lost.ID) {
+				if _, there := after["dev/"+page]; there != (id == lost.ID || id == last.ID) {
 					t.Errorf("the page of %q is there: %v", id, there)
 				}
 			}
