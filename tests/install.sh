@@ -10,12 +10,12 @@ postfix postfix-cdb postfix-lmdb
 dovecot-core dovecot-imapd dovecot-lmtpd dovecot-ldap
 apache2 apache2-utils
 knot knot-dnssecutils bind9 bind9-utils bind9-dnsutils nsd
-mlmmj mailman3
+mlmmj mailman3 mhonarc python3-django-hyperkitty liblockfile-bin gzip zstd python3
 tinycdb iproute2 procps curl openssl strace util-linux
 openssh-server openssh-client age
 cryptsetup cryptsetup-bin cryptsetup-initramfs initramfs-tools-core busybox dropbear-bin
 user-mode-linux dropbear-initramfs e2fsprogs
-systemd dracut-core gcc mandoc man-db shellcheck bash-completion zsh fish
+systemd dracut-core gcc python3-prometheus-client mandoc man-db shellcheck bash-completion zsh fish
 '
 
 if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ]; then

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"regexp"
@@ -44,6 +45,9 @@ type Command struct {
 	verb  string   // the one that was called
 	whole *Command // what it is one of
 }
+
+// AnyNumber is MaxArgs of a command that takes as many arguments as there are.
+const AnyNumber = math.MaxInt
 
 // Env is the world outside, passed in so that tests can pass another.
 type Env struct {

@@ -31,6 +31,8 @@ import (
 // File is a file that is not at its path yet. Commit or Abort ends it.
 type File struct {
 	path string
+	name string      // the path as an error has it
+	dir  *os.File    // that the path leads through; nil but for CreateIn
 	mode fs.FileMode // of a file that replaces none
 	tmp  *os.File    // nil after the end
 	err  error       // of a failed write: the bytes are not whole
@@ -43,18 +45,44 @@ func Create(path string, mode fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, failed(path, err)
 	}
-	return &File{path: path, mode: mode, tmp: tmp}, nil
+	return &File{path: path, name: path, mode: mode, tmp: tmp}, nil
 }
+
+// CreateIn is Create for the file of this name in a directory that is held open: where
+// its path leads by now does not matter. It needs /proc.
+func CreateIn(dir *os.Root, name string, mode fs.FileMode) (*File, error) {
+	shown := filepath.Join(dir.Name(), name)
+	if name != filepath.Base(name) {
+		return nil, failed(shown, fmt.Errorf("%q is no name of a file", name))
+	}
+	d, err := dir.Open(".")
+	if err != nil {
+		return nil, failed(shown, err)
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name)
+	tmp, err := claim(path)
+	if err != nil {
+		d.Close()
+		return nil, failed(shown, err)
+	}
+	return &File{path: path, name: shown, dir: d, mode: mode, tmp: tmp}, nil
+}
+
+// File is what is written to, for a program that is started to do so.
+func (f *File) File() *os.File { return f.tmp }
 
 // Write adds to the file.
 func (f *File) Write(b []byte) (int, error) {
 	n, err := f.tmp.Write(b)
 	if err != nil {
-		f.err = failed(f.path, err)
+		f.err = failed(f.name, err)
 		return n, f.err
 	}
 	return n, nil
 }
+
+// ReadAt reads back what was written, so that it can be checked before Commit.
+func (f *File) ReadAt(b []byte, off int64) (int, error) { return f.tmp.ReadAt(b, off) }
 
 // Commit puts the file at its path and returns when it is safe on the disk. On
 // an error, a Write's included, the old file is still there; only if the very
@@ -69,12 +97,15 @@ func (f *File) Commit() error {
 		err = os.Rename(f.tmp.Name(), f.path)
 	}
 	if err != nil {
-		return failed(f.path, err)
+		return failed(f.name, err)
 	}
 	f.tmp.Close()
 	f.tmp = nil
+	if f.dir != nil {
+		defer f.dir.Close()
+	}
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
-		return failed(f.path, err)
+		return failed(f.name, err)
 	}
 	return nil
 }
@@ -87,6 +118,9 @@ func (f *File) Abort() {
 	os.Remove(f.tmp.Name()) // before Close: the lock says that it is ours
 	f.tmp.Close()
 	f.tmp = nil
+	if f.dir != nil {
+		f.dir.Close()
+	}
 }
 
 // WriteFile makes data the content of path, unless it is already, and says

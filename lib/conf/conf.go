@@ -23,7 +23,7 @@ import (
 const DefaultPath = "/etc/rplan/rplan.toml"
 
 // names are all that rplan.toml may hold at its top level, for whichever command.
-var names = []string{"node", "network", "directory", "genmaps", "failover", "store", "unlock"}
+var names = []string{"node", "network", "directory", "genmaps", "failover", "store", "unlock", "archive"}
 
 // maxSize bounds the file in bytes; the longest sensible one has a few thousand.
 const maxSize = 1 << 20

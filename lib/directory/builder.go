@@ -145,6 +145,21 @@ func remark[T any](e *entry, f Field, parse func([]byte) (T, error)) T {
 	return value
 }
 
+// keeping is single for how long a list's archive is kept. A bad value costs no
+// list its mail, and no archive a message: it is Unreadable, with a notice.
+func (e *entry) keeping(f Field) string {
+	value, present := single(e, f, parseKeep)
+	switch {
+	case e.err != nil:
+		e.b.notice([]string{e.name()}, []string{lower(e.Values[0][0])}, "%v; nothing of the list's archive is removed", e.err)
+		e.err = nil
+		return Unreadable
+	case present:
+		return keep(&e.b.text, value)
+	}
+	return ""
+}
+
 // required is single for a field that must be there.
 func required[T any](e *entry, f Field, parse func([]byte) (T, error)) T {
 	value, present := single(e, f, parse)
@@ -288,6 +303,7 @@ func (b *Builder) addList(e *entry) {
 	if e.unusable() {
 		return
 	}
+	l.KeepHTML, l.KeepMbox = e.keeping(ListKeepHTML), e.keeping(ListKeepMbox)
 	l.Candidates = several(e, ListCandidates, parseLabel, strings.Compare)
 	l.Owners = e.addresses(ListOwners, parseAddress)
 	l.DN, l.Address = shareDN(e, l.Address)

@@ -3,6 +3,7 @@ package directory
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -473,5 +474,42 @@ func TestRemarksOnAState(t *testing.T) {
 		if !slices.Contains(texts, w) {
 			t.Errorf("%q lacks %s", texts, w)
 		}
+	}
+}
+
+// A retention that cannot be read costs the list neither its mail nor a message of its archive.
+func TestRetentionOfLists(t *testing.T) {
+	c := newCollective(t)
+	c.add("list", "cn=plain", "address=plain@example.org", "node=n1")
+	c.add("list", "cn=both", "address=both@example.org", "node=n1", "keep-html=90D", "keep-mbox=forever")
+	c.add("list", "cn=bad", "address=bad@example.org", "node=n1", "keep-html=90 days", "keep-mbox=5y")
+	c.add("list", "cn=two", "address=two@example.org", "node=n1", "keep-mbox=5y", "keep-mbox=1d")
+	c.add("list", "cn=word", "address=word@example.org", "node=n1", "keep-html="+Unreadable)
+	s, problems, err := c.b.Snapshot()
+	if err != nil || len(problems) != 3 {
+		t.Fatal(problems, err)
+	}
+	var texts []string
+	for _, p := range problems {
+		if !p.Notice {
+			t.Errorf("not a notice: %s", p)
+		}
+		texts = append(texts, p.String())
+	}
+	wantProblem(t, texts, `"cn=bad": keep-html "90 days": not a time to keep something such as 90d`, "; nothing of the list's archive is removed")
+	wantProblem(t, texts, `"cn=two": keep-mbox "5y": has 2 values where one is expected`)
+	got := map[string][2]string{}
+	for _, l := range s.Lists {
+		got[l.Address] = [2]string{l.KeepHTML, l.KeepMbox}
+	}
+	want := map[string][2]string{
+		"plain@example.org": {}, "both@example.org": {"90d", "forever"}, "bad@example.org": {Unreadable, "5y"},
+		"two@example.org": {"", Unreadable}, "word@example.org": {Unreadable, ""},
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if _, err := CheckKeep(Unreadable); err == nil {
+		t.Errorf("%q is taken for a time", Unreadable)
 	}
 }

@@ -197,6 +197,10 @@ var managerNames = []string{"mlmmj", "mailman3"}
 
 func (m Manager) String() string { return managerNames[m] }
 
+// Unreadable is a List's KeepHTML or KeepMbox where its entry has a value that
+// cannot be read. CheckKeep refuses it, so nobody can take it for a time.
+const Unreadable = "unreadable"
+
 // List is a mailing list. Unlike mailboxes it is active on exactly one node,
 // which its entry names, and moves only when an admin moves it.
 type List struct {
@@ -207,6 +211,8 @@ type List struct {
 	Node       string   // the node it is active on; "" if that is not known
 	Owners     []string // addresses, sorted
 	Epoch      int64    // rises with each move; the higher one is right
+	KeepHTML   string   // how long its pages are kept, as CheckKeep wants it; "" if its entry does not say
+	KeepMbox   string   // how long its messages are, likewise
 	created    int64
 }
 

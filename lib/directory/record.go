@@ -69,6 +69,8 @@ const (
 	ListNode
 	ListOwners
 	ListEpoch
+	ListKeepHTML
+	ListKeepMbox
 )
 
 // maxFields is the largest number of fields of any kind.
@@ -84,7 +86,7 @@ var fieldNames = [NumKinds][]string{
 	KindMailbox: {"address", "alias", "placement", "status", "delivery"},
 	KindForward: {"address", "target"},
 	KindSite:    {"name", "alias", "mode", "placement", "document-root", "contact"},
-	KindList:    {"address", "manager", "candidate", "node", "owner", "epoch"},
+	KindList:    {"address", "manager", "candidate", "node", "owner", "epoch", "keep-html", "keep-mbox"},
 }
 
 // Record is one entry as a source hands it over: untrusted bytes, valid only during the call.

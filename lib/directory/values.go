@@ -231,6 +231,29 @@ func parseNumber(v []byte, limit int64) (int64, error) {
 	return int64(n), nil
 }
 
+// maxKeep is the longest that a time to keep something is, in digits.
+const maxKeep = 4
+
+// parseKeep reads how long something is kept, lower-cased: "forever", "0", or a
+// number from 1 to 9999 without zeros before it and d, w, m or y behind it, for
+// days, weeks, months or years.
+func parseKeep(v []byte) (string, error) {
+	s := lower(v[:min(len(v), 64)])
+	if s == "forever" || s == "0" {
+		return s, nil
+	}
+	last := len(s) - 1
+	if last < 1 || last > maxKeep || s[0] == '0' || !strings.ContainsRune("dwmy", rune(s[last])) ||
+		strings.ContainsFunc(s[:last], func(r rune) bool { return r < '0' || r > '9' }) {
+		return "", errors.New("not a time to keep something such as 90d, 8w, 18m (months), 5y, forever or 0")
+	}
+	return s, nil
+}
+
+// CheckKeep returns a time to keep something, as a list's entry may have it, in
+// lower case, or says why it is none.
+func CheckKeep(text string) (string, error) { return parseKeep([]byte(text)) }
+
 // parseWords reads a line of text for people, which cannot steer a terminal.
 func parseWords(v []byte) (string, error) {
 	if len(v) > maxWords {

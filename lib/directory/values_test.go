@@ -19,6 +19,7 @@ var parsers = map[string]func([]byte) (string, error){
 	"box":     parseBoxAddress,
 	"alias":   parseAlias,
 	"path":    parsePath,
+	"keep":    parseKeep,
 	"placement": func(v []byte) (string, error) {
 		p, err := parsePlacement(v)
 		if err != nil {
@@ -67,6 +68,12 @@ func TestAccepted(t *testing.T) {
 		{"placement", "n1", "n1"},
 		{"placement", "N1_n2_n3", "n1_n2_n3"},
 		{"path", "Cafe/public_html-2.0", "Cafe/public_html-2.0"},
+		{"keep", "90D", "90d"},
+		{"keep", "9999y", "9999y"},
+		{"keep", "18m", "18m"},
+		{"keep", "8w", "8w"},
+		{"keep", "0", "0"},
+		{"keep", "Forever", "forever"},
 		{"address of a host", "10.77.0.1", "10.77.0.1"},
 		{"address of a host", "2001:DB8::1", "2001:db8::1"},
 	} {
@@ -86,6 +93,7 @@ func TestRefused(t *testing.T) {
 		"alias":             {"Postmaster@b.c", "ADMIN@b.c", "webmaster@b.c", "mailer-daemon@b.c", "ssladmin@b.c", "a b@c.d"},
 		"placement":         {"", "_", "n1_", "_n1", "n1__n2", "n1_n1", "n1 n2", "n1/n2", "n1_n2:x", "a_b_c_d_e_f_g_h_i", long[1:] + "_b" + long[2:] + "_c" + long[2:] + "_" + long[:12]},
 		"path":              {"", "/etc", "..", "a/../b", ".git", "a/.ssh", "a//b", "a/", "-a", "a b", "a\nb", `a"b`, "a%b", strings.Repeat("a", 201)},
+		"keep":              {"", "d", "0d", "00", "01d", "90", "90 d", "-1d", "+1d", "1.5y", "10000d", "1h", "90days", "1y6m", "never", "forever ", " 0", "\u0661d", "9d\n", Unreadable},
 		"address of a host": {"", "10.0.0", "10.0.0.0/8", "0.0.0.0", "::", "224.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "n1", "10.0.0.1\n"},
 	} {
 		for _, in := range inputs {
@@ -155,7 +163,7 @@ func TestShowIsOneShortLine(t *testing.T) {
 }
 
 func FuzzValues(f *testing.F) {
-	for _, seed := range []string{"n1_n2", "alice@example.org", "www.example.org", "a/b", "10.0.0.1", "a\nb", "../x", "%{HTTP_HOST}", "\x10\x19", strings.Repeat("n", 70)} {
+	for _, seed := range []string{"n1_n2", "alice@example.org", "www.example.org", "a/b", "10.0.0.1", "a\nb", "../x", "90d", "%{HTTP_HOST}", "\x10\x19", strings.Repeat("n", 70)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, v []byte) {

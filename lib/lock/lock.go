@@ -35,6 +35,12 @@ func Acquire(ctx context.Context, path string, wait time.Duration) (*Lock, error
 	if err != nil {
 		return nil, diag.CantCreate.Errorf("cannot open lock %q: %w", path, errors.Unwrap(err))
 	}
+	return AcquireFile(ctx, f, wait)
+}
+
+// AcquireFile is Acquire on a file that is open for reading and writing, for who
+// may not trust a path. On an error it is closed.
+func AcquireFile(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	if err := acquire(ctx, f, wait); err != nil {
 		f.Close()
 		return nil, err

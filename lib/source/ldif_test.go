@@ -239,7 +239,7 @@ func checkTree(t *testing.T, r *Result) {
 	if x := s.Sites[0]; x.Root != "example.org/www" || x.Contact != "alice@example.org" {
 		t.Errorf("site is %+v", x)
 	}
-	if l := s.Lists[0]; l.Node != "n1" || l.Epoch != 1 {
+	if l := s.Lists[0]; l.Node != "n1" || l.Epoch != 1 || l.KeepHTML != "90d" || l.KeepMbox != "5y" {
 		t.Errorf("list is %+v", l)
 	}
 	for _, p := range r.Problems {

@@ -50,6 +50,15 @@ func (s Settings) OfNodes() Settings {
 	return s
 }
 
+// OfLists are the settings to read what a list's standing follows from: the lists,
+// the nodes, and the domains, without which no list's address counts.
+func (s Settings) OfLists() Settings {
+	for _, kind := range []directory.Kind{directory.KindMailbox, directory.KindForward, directory.KindSite} {
+		s.mapping(kind).Filter = ""
+	}
+	return s
+}
+
 // Mapping says where entries of one kind are and which attribute is which
 // field. Fields have the names of directory.Kind.Fields.
 type Mapping struct {
@@ -99,7 +108,8 @@ func Defaults() Settings {
 		Site: kind("sites", "rplanSite", "name", "rplanSiteName", "alias", "rplanSiteAlias", "mode", "rplanSiteMode",
 			"placement", "rplanPlacement", "document-root", "rplanDocumentRoot", "contact", "rplanContact"),
 		List: kind("lists", "rplanList", "address", "rplanAddress", "manager", "rplanListManager",
-			"candidate", "rplanListCandidate", "node", "rplanActiveNode", "owner", "rplanListOwner", "epoch", "rplanEpoch"),
+			"candidate", "rplanListCandidate", "node", "rplanActiveNode", "owner", "rplanListOwner", "epoch", "rplanEpoch",
+			"keep-html", "rplanKeepHtml", "keep-mbox", "rplanKeepMbox"),
 	}
 }
 

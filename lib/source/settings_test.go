@@ -1,8 +1,10 @@
 package source
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -249,5 +251,29 @@ func TestLag(t *testing.T) {
 	}
 	if lag := Version("").Lag("csn:"+Version(at(0, sid1)), noon.Add(time.Minute)); lag != time.Minute {
 		t.Errorf("an empty replica lags %v", lag)
+	}
+}
+
+// What is read for the lists has them as the whole directory has them, and no user.
+func TestOfLists(t *testing.T) {
+	s := Defaults()
+	s.Base, s.URLs = "dc=example,dc=net", []string{"ldif:../../contrib/example/collective.ldif"}
+	read := func(s Settings) *directory.Snapshot {
+		src, err := New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := src.Read(context.Background(), directory.Network{NodesDomain: "nodes.example.net", ContactDomain: "contact.example.net"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Snapshot
+	}
+	all, lists := read(s), read(s.OfLists())
+	if len(lists.Lists) == 0 || !reflect.DeepEqual(lists.Lists, all.Lists) || !reflect.DeepEqual(lists.Nodes, all.Nodes) {
+		t.Errorf("%+v, not %+v", lists.Lists, all.Lists)
+	}
+	if n := len(lists.Mailboxes) + len(lists.Forwards) + len(lists.Sites); n > 0 || len(all.Mailboxes) == 0 || s.Mailbox.Filter == "" {
+		t.Errorf("%d users and sites", n)
 	}
 }

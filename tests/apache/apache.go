@@ -29,7 +29,7 @@ var modules = []string{
 
 // Options say what a server is like.
 type Options struct {
-	// Maps is what rp-genmaps made for the node: RPLAN_MAPS.
+	// Maps is what rp-genmaps made for the node: RPLAN_MAPS. Without, contrib's rplan.conf is left out.
 	Maps string
 	// Sites holds the sites' own files: RPLAN_SITES.
 	Sites string
@@ -109,7 +109,9 @@ func (s *Server) config() string {
 	b.WriteString(`LogFormat "%v:%p %h %l %u %t \"%r\" %>s %O" vhost_combined` + "\n")
 	b.WriteString("Include conf-available/other-vhosts-access-log.conf\nInclude conf-available/security.conf\n")
 	b.WriteString(s.options.Config)
-	fmt.Fprintf(&b, "\nInclude %q\n", Contrib("rplan.conf"))
+	if s.options.Maps != "" {
+		fmt.Fprintf(&b, "\nInclude %q\n", Contrib("rplan.conf"))
+	}
 	return b.String()
 }
 

@@ -1,6 +1,7 @@
-// Bench measures rp-genmaps and rp-failover as whole processes against named
-// programs, in one run, and prints ratios: make bench. It needs Debian's slapd,
-// ldap-utils, postfix and postfix-cdb, and for rp-failover root and what a lab needs.
+// Bench measures rp-genmaps, rp-failover and rp-archive-prune as whole processes, and the
+// scan of an mbox and the trash of an archive, against named programs, in one run, and prints
+// ratios: make bench. It needs Debian's slapd, ldap-utils, postfix and postfix-cdb, and for
+// rp-failover root and what a lab needs.
 package main
 
 import (
@@ -20,28 +21,38 @@ import (
 	"rplan/tests/slapd"
 )
 
+// wanted is what the command line asks for; a number of 0 leaves that part out.
+type wanted struct {
+	sizes, formats, disk                            string
+	messages, idle, archive, pages, reference, runs int
+}
+
 func main() {
-	sizes := flag.String("sizes", "5000,100000,1000000", "`mailboxes` to measure rp-genmaps with, comma-separated")
-	formats := flag.String("formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
-	messages := flag.Int("messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
-	still := flag.Int("idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
-	disk := flag.String("disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
-	runs := flag.Int("runs", 3, "measured runs of each pair of programs; the median counts")
+	var w wanted
+	flag.StringVar(&w.sizes, "sizes", "5000,100000,1000000", "`mailboxes` to measure rp-genmaps with, comma-separated")
+	flag.StringVar(&w.formats, "formats", "sdbox,mdbox,maildir", "Dovecot's `formats` of the mailbox to merge, comma-separated")
+	flag.IntVar(&w.messages, "messages", 5000, "`number` of messages in a mailbox to merge; 0 leaves that out")
+	flag.IntVar(&w.idle, "idle", 5000, "`number` of mailboxes with nothing to merge; 0 leaves that out")
+	flag.IntVar(&w.archive, "archive", 1000, "`megabytes` of the mbox to scan; 0 leaves that out")
+	flag.IntVar(&w.pages, "pages", 40000, "`number` of pages of an archive to delete; 0 leaves that out")
+	flag.IntVar(&w.reference, "reference", 20, "`megabytes` of mbox in an archive to prune, with nine times as much HTML; 0 leaves that out")
+	flag.StringVar(&w.disk, "disk", "build/_bench", "`directory` on a disk, none of /etc /root /run /srv /tmp /usr /var, for mail")
+	flag.IntVar(&w.runs, "runs", 3, "measured runs of each pair of programs; the median counts")
 	flag.Parse()
-	if err := bench(*sizes, *runs, *formats, *messages, *still, *disk); err != nil {
+	if err := bench(w); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(sizes string, runs int, formats string, messages, still int, disk string) error {
+func bench(w wanted) error {
 	dir, err := os.MkdirTemp("", "rplan-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, program := range []string{"rp-genmaps", "rp-failover", "generate"} {
-		path := map[string]string{"generate": "rplan/contrib/example/generate"}[program]
+	for _, program := range []string{"rp-genmaps", "rp-failover", "rp-archive-prune", "generate", "mboxscan"} {
+		path := map[string]string{"generate": "rplan/contrib/example/generate", "mboxscan": "rplan/tests/bench/mboxscan"}[program]
 		if path == "" {
 			path = "rplan/cmd/" + program
 		}
@@ -49,19 +60,23 @@ func bench(sizes string, runs int, formats string, messages, still int, disk str
 			return fmt.Errorf("building %s: %w: %s", program, err, out)
 		}
 	}
-	if sizes != "" {
-		if err := maps(dir, sizes, runs); err != nil {
-			return err
-		}
-	}
 	ctx := context.Background()
-	if messages > 0 {
-		if err := mail(ctx, dir, disk, runs, messages, strings.Split(formats, ",")); err != nil {
-			return err
+	for _, part := range []struct {
+		asked bool
+		f     func() error
+	}{
+		{w.sizes != "", func() error { return maps(dir, w.sizes, w.runs) }},
+		{w.archive > 0, func() error { return archive(dir, w.disk, w.archive, w.runs) }},
+		{w.pages > 0, func() error { return trashing(ctx, w.disk, w.runs, w.pages) }},
+		{w.reference > 0, func() error { return reference(dir, w.disk, w.reference, max(w.archive, 100)) }},
+		{w.messages > 0, func() error { return mail(ctx, dir, w.disk, w.runs, w.messages, strings.Split(w.formats, ",")) }},
+		{w.idle > 0, func() error { return idle(ctx, dir, w.disk, w.runs, w.idle) }},
+	} {
+		if part.asked {
+			if err := part.f(); err != nil {
+				return err
+			}
 		}
-	}
-	if still > 0 {
-		return idle(ctx, dir, disk, runs, still)
 	}
 	return nil
 }
@@ -225,7 +240,8 @@ func (s *scene) genmaps(args ...string) (usage, error) {
 // attributes are those that rp-genmaps asks for.
 var attributes = strings.Fields(`rplanNodeName rplanState rplanVpnAddress rplanPublicAddress rplanRole rplanRing rplanClass rplanVpnKey rplanSshKey
 rplanDomainName rplanDomainService rplanAddress rplanAlias rplanPlacement rplanStatus rplanDelivery rplanTarget rplanSiteName rplanSiteAlias
-rplanSiteMode rplanDocumentRoot rplanContact rplanListManager rplanListCandidate rplanActiveNode rplanListOwner rplanEpoch createTimestamp`)
+rplanSiteMode rplanDocumentRoot rplanContact rplanListManager rplanListCandidate rplanActiveNode rplanListOwner rplanEpoch
+rplanKeepHtml rplanKeepMbox createTimestamp`)
 
 // fullRun makes all maps anew, in turn with ldapsearch of the same attributes to a file.
 func (s *scene) fullRun() error {

@@ -45,7 +45,7 @@ func TestUnits(t *testing.T) {
 }
 
 // cronLine is one of cron.d(5): when, as whom, what. Where systemd runs its timers do the work.
-var cronLine = regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}(?:root|rplan) \[ -d /run/systemd/system \] \|\| (.*)$`)
+var cronLine = regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}(?:root|rplan|list) \[ -d /run/systemd/system \] \|\| (.*)$`)
 
 func TestCron(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "contrib", "cron", "*"))

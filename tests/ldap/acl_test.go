@@ -26,7 +26,7 @@ const (
 	mailboxAll     = "cn description displayName " + mailboxRouting + " userPassword"
 	forwardAll     = "objectClass rplanAddress rplanTarget"
 	siteNames      = "objectClass rplanPlacement rplanSiteAlias rplanSiteMode rplanSiteName"
-	listAll        = "objectClass rplanActiveNode rplanAddress rplanEpoch rplanListCandidate rplanListManager rplanListOwner"
+	listAll        = "objectClass rplanActiveNode rplanAddress rplanEpoch rplanKeepHtml rplanKeepMbox rplanListCandidate rplanListManager rplanListOwner"
 	serviceAll     = "cn description member memberURL objectClass userPassword"
 )
 
