@@ -224,3 +224,15 @@ func TestMonthsAreOfTheMboxsOwner(t *testing.T) {
 		t.Error("there are no months")
 	}
 }
+
+func TestMonthsBeside(t *testing.T) {
+	for mbox, want := range map[string]string{
+		"dev.mbox/dev.mbox": "", "dev/mbox": "", "dev.mbox": "dev-", "lists/dev.mbox": "dev-", "lists.mbox/dev.mbox": "dev-",
+		"dev/dev": "none", "dev-2024-03.mbox": "none", "dev-2024-03-09.mbox": "none", ".mbox": "none", "dev.mbox/2024-03.mbox.zst": "none",
+	} {
+		prefix, any := monthsBeside(mbox)
+		if got := map[bool]string{true: prefix, false: "none"}[any]; got != want {
+			t.Errorf("%s: %q, want %q", mbox, got, want)
+		}
+	}
+}

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +17,24 @@ import (
 	"rplan/lib/diag"
 	"rplan/lib/mbox"
 )
+
+// ofMonth is an mbox of one month only.
+var ofMonth = regexp.MustCompile(`-\d{4}-\d{2}(-\d{2})?\.mbox$`)
+
+// monthsBeside is how the names begin of the files that an mbox's months are compressed into, in its directory: with
+// the list's name, where the directory is not that of this mbox alone. Of an mbox of another name, and of one that
+// is a month itself, none is.
+func monthsBeside(mbox string) (prefix string, any bool) {
+	name := path.Base(mbox)
+	list, is := strings.CutSuffix(name, ".mbox")
+	switch {
+	case name == "mbox", is && path.Base(path.Dir(mbox)) == name:
+		return "", true
+	case !is || list == "" || ofMonth.MatchString(name):
+		return "", false
+	}
+	return list + "-", true
+}
 
 // packMbox has closed months compressed, if there are any.
 func (w *rewriting) packMbox(ctx context.Context, s int) (changed bool, err error) {
@@ -54,7 +74,8 @@ func (w *rewriting) pack(file *os.File, p *plan) (changed bool, err error) {
 	for i, n := range all {
 		at[n] = ranges[i]
 	}
-	if err := w.packMonths(dir, src, months, at, mbox.LikeFile(info)); err != nil {
+	prefix, _ := monthsBeside(s.file.Path)
+	if err := w.packMonths(dir, prefix, src, months, at, mbox.LikeFile(info)); err != nil {
 		return false, err
 	}
 	out, err := atomicfile.CreateIn(dir, path.Base(s.file.Path), info.Mode().Perm())
@@ -75,12 +96,13 @@ func (w *rewriting) pack(file *os.File, p *plan) (changed bool, err error) {
 }
 
 // packMonths makes the files of months, from where their messages are in src.
-func (w *rewriting) packMonths(dir *os.Root, src *os.File, months map[string][]int, at map[int]mbox.Range, like mbox.Like) error {
+func (w *rewriting) packMonths(dir *os.Root, prefix string, src *os.File, months map[string][]int, at map[int]mbox.Range, like mbox.Like) error {
 	files := map[mbox.Format]map[string][]mbox.Range{mbox.Gzip: {}, mbox.Zstd: {}}
 	for month, numbers := range months {
+		name := prefix + month + ".mbox"
 		format := mbox.Format(w.c.Compress)
 		for other := range files { // what there is of a month is added to, whatever it is compressed with
-			if _, err := dir.Lstat(month + ".mbox" + other.Ext()); err == nil {
+			if _, err := dir.Lstat(name + other.Ext()); err == nil {
 				format = other
 			}
 		}
@@ -88,7 +110,7 @@ func (w *rewriting) packMonths(dir *os.Root, src *os.File, months map[string][]i
 		for _, n := range numbers {
 			ranges = append(ranges, at[n])
 		}
-		files[format][month+".mbox"+format.Ext()] = ranges
+		files[format][name+format.Ext()] = ranges
 	}
 	for format, of := range files {
 		done, err := mbox.PackAll(dir, of, like, format, src)

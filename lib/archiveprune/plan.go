@@ -286,7 +286,8 @@ func (p *plan) age(b bounds) {
 	}
 	for s := range p.evidence.sources {
 		source := &p.evidence.sources[s]
-		packs := source.plain && p.archive.Layout == layout.Pipermail
+		_, packs := monthsBeside(source.file.Path)
+		packs = packs && source.plain && p.archive.Layout != layout.Mailman3 // an export is made anew as a whole
 		for i := range source.messages {
 			switch m := &source.messages[i]; {
 			case p.expires(m, b.mbox):

@@ -96,6 +96,9 @@ func (r *runner) undoTree(ctx context.Context, path string) error {
 			err = failed
 		}
 	}
+	if err == nil {
+		r.done += len(back)
+	}
 	if err == nil && stayed > 0 {
 		err = diag.Partial.Errorf("tree %q: %s did not come back", path, count(stayed, "file", "files"))
 	}
@@ -124,9 +127,7 @@ func (r *runner) allowed(tree string, runs []trash.Info) (lists map[string]bool,
 			continue
 		}
 		lists[i.List] = err == nil || errors.Is(err, ErrUnlisted)
-		if lists[i.List] {
-			r.done++
-		} else {
+		if !lists[i.List] {
 			refused = append(refused, err)
 		}
 	}

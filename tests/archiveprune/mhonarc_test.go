@@ -290,3 +290,54 @@ func TestAnswerToAPageThatWent(t *testing.T) {
 		t.Errorf("the index has %.100q: rp-archive-prune(8) says that it has not", entry)
 	}
 }
+
+// Closed months leave an mbox beside MHonArc's pages for files with the list's name, from which pages are proven.
+func TestMonthsBesideMHonArc(t *testing.T) {
+	months := func(n *node) (all []string) {
+		for name := range n.files("lists") {
+			if strings.HasSuffix(name, ".mbox.zst") {
+				all = append(all, name)
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	mails := collect(recently(21, 96, 200).Mails())
+	n := newNode(t, `compress = "zstd"`, "lists")
+	for list, of := range map[string][]archive.Mail{"dev": mails, "ops": mails[:3]} {
+		n.mbox("lists/"+list+".mbox", slices.Values(of))
+		archive.MHonArc(t, n.path("lists", list+".mbox"), n.path("lists", list), archive.MHonArcOptions{})
+	}
+	n.apply("--keep-html", "forever")
+	before := n.files("lists")
+	if packed := months(n); len(packed) < 5 || !strings.HasPrefix(packed[0], "dev-") || !strings.HasPrefix(packed[len(packed)-1], "ops-20") {
+		t.Fatalf("months: %v", packed)
+	}
+	if rest := strings.Count(before["dev.mbox"], "\nFrom "); rest == 0 || rest > len(mails)/2 {
+		t.Errorf("%d messages are in the mbox", rest)
+	}
+	n.apply("--keep-html", "forever")
+	n.same(before, n.files("lists"))
+	if r := n.report(0); r["dev"].Messages != len(mails) || r["ops"].Messages != 3 {
+		t.Errorf("there are %d and %d messages", r["dev"].Messages, r["ops"].Messages)
+	}
+	n.apply("--keep-html", "90d", "dev")
+	after := n.files("lists")
+	dates := map[string]time.Time{}
+	for _, m := range mails {
+		dates[m.ID] = m.Date
+	}
+	gone := 0
+	for name, text := range before {
+		if _, there := after[name]; there || !isPage(name) {
+			continue
+		}
+		if date := dates[idOf(text)]; !strings.HasPrefix(name, "dev/") || !date.Before(time.Now().Add(-90*day)) {
+			t.Errorf("%q went, of %v", name, date)
+		}
+		gone++
+	}
+	if gone < 30 {
+		t.Errorf("%d pages went", gone)
+	}
+}
