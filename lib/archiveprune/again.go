@@ -7,12 +7,12 @@ import (
 	"io"
 	"iter"
 	"path"
+	"slices"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/rebuild"
 	"rplan/lib/diag"
-	"rplan/lib/mbox"
 )
 
 // rebuild makes pages again: of a month into LIST/YYYY-MM, of all months each into its own.
@@ -65,7 +65,7 @@ func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evid
 	var errs []error
 	for s := range e.sources {
 		for _, m := range e.sources[s].messages {
-			if month := monthName(m); !of[month] && (r.o.Month() == "" || month == r.o.Month()) {
+			if month := m.month(); !of[month] && (r.o.Month() == "" || month == r.o.Month()) {
 				of[month] = true
 				names = append(names, month)
 			}
@@ -104,7 +104,8 @@ func (r *runner) months(ctx context.Context, t *tree, a *layout.Archive, e *evid
 // undatedMonth is where messages without a date go.
 const undatedMonth = "undated"
 
-func monthName(m message) string {
+// month is the one that it is of, as YYYY-MM.
+func (m *message) month() string {
 	if m.date == noDate {
 		return undatedMonth
 	}
@@ -124,35 +125,18 @@ func (r *runner) messages(t *tree, e *evidence, month string) iter.Seq2[io.Reade
 
 // messagesOf yields the messages of a month from one source, and says whether more are wanted.
 func (r *runner) messagesOf(t *tree, s *source, month string, yield func(io.Reader, error) bool) bool {
-	any := false
-	for _, m := range s.messages {
-		any = any || monthName(m) == month
-	}
-	if !any {
+	if !slices.ContainsFunc(s.messages, func(m message) bool { return m.month() == month }) {
 		return true
 	}
-	file, err := layout.Open(t.root, *s.file)
+	more := true
+	err := s.each(t.root, func(m *message, text io.Reader) bool {
+		if m.month() == month {
+			more = yield(text, nil)
+		}
+		return more
+	})
 	if err != nil {
 		return yield(nil, err)
 	}
-	defer file.Close()
-	var in io.Reader = file
-	if s.file.Kind == layout.Mbox {
-		open, err := mbox.Open(file)
-		if err != nil {
-			return yield(nil, err)
-		}
-		defer open.Close()
-		in = open
-	}
-	for _, m := range s.messages {
-		one := io.LimitReader(in, m.Size())
-		if monthName(m) == month && !yield(one, nil) {
-			return false
-		}
-		if _, err := io.Copy(io.Discard, one); err != nil {
-			return yield(nil, err)
-		}
-	}
-	return true
+	return more
 }

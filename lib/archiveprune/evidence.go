@@ -1,14 +1,11 @@
 package archiveprune
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -29,14 +26,6 @@ type evidence struct {
 	torn     map[digest]bool  // other messages, of which bytes may be missing: they prove nothing
 	parts    map[digest]tally // decoded parts that are an attachment's content, by SHA-256
 	damage   []string         // why nothing of this archive may go
-}
-
-// source is one file with messages.
-type source struct {
-	file     *layout.File
-	opened   fs.FileInfo // as it was before it was read
-	plain    bool        // an mbox that is not compressed
-	messages []message
 }
 
 // message is what is remembered of one: retention needs no more.
@@ -244,24 +233,6 @@ func (e *evidence) stillThere(root *os.Root) error {
 	return nil
 }
 
-// same says whether a source has all that it had. To an mbox mail may have been added.
-func (s *source) same(root *os.Root) (bool, error) {
-	file, err := layout.Open(root, *s.file)
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	now, err := file.Stat()
-	if err != nil || !s.plain || now.Size() <= s.opened.Size() {
-		return err == nil && now.Size() == s.opened.Size() && now.ModTime().Equal(s.opened.ModTime()), err
-	}
-	begin := make([]byte, len("\nFrom "))
-	if _, err := file.ReadAt(begin, s.opened.Size()); err != nil && err != io.EOF {
-		return false, err
-	}
-	return s.opened.Size() == 0 || bytes.HasPrefix(bytes.TrimPrefix(begin, []byte("\n")), []byte("From ")), nil
-}
-
 // find looks in the sources for what attachments, of these sizes, hold.
 func (g *gatherer) find(ctx context.Context, sizes map[int64]bool) error {
 	if len(sizes) == 0 {
@@ -284,37 +255,16 @@ func (g *gatherer) find(ctx context.Context, sizes map[int64]bool) error {
 
 func (g *gatherer) partsOf(ctx context.Context, i int, sizes map[int64]bool, progress func(int64)) error {
 	s := &g.sources[i]
-	file, err := layout.Open(g.root, *s.file)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	var r io.Reader = file
-	if s.file.Kind == layout.Mbox {
-		open, err := mbox.Open(file)
-		if err != nil {
-			return err
-		}
-		defer open.Close()
-		r = open
-	}
-	r = bufio.NewReaderSize(r, 256<<10) // most messages are small
 	p := parts{wanted: sizes}
-	for _, m := range s.messages {
-		p.found = func(d digest) { g.parts[d] = g.parts[d].with(m, place{i, m.Start}, time.Time{}) }
-		one := io.LimitReader(r, m.Size())
+	err := s.each(g.root, func(m *message, text io.Reader) bool {
+		p.found = func(d digest) { g.parts[d] = g.parts[d].with(*m, place{i, m.Start}, time.Time{}) }
 		if m.body-m.Start <= maxHeader {
-			p.read(one)
-		}
-		if _, err := io.Copy(io.Discard, one); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+			p.read(text)
 		}
 		progress(m.Size())
-	}
-	return nil
+		return ctx.Err() == nil
+	})
+	return errors.Join(err, ctx.Err())
 }
 
 // contentOf is the SHA-256 of a file.

@@ -329,6 +329,6 @@ func (p *plan) close(s, i int) {
 	if p.closed[s] == nil {
 		p.closed[s] = map[string][]int{}
 	}
-	month := time.Unix(p.evidence.sources[s].messages[i].date, 0).UTC().Format("2006-01")
+	month := p.evidence.sources[s].messages[i].month()
 	p.closed[s][month] = append(p.closed[s][month], i)
 }

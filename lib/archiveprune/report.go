@@ -2,6 +2,7 @@ package archiveprune
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -58,7 +59,7 @@ func (r *Result) details() string {
 	if r.Expired.Files > 0 {
 		fmt.Fprintf(&b, "  %s too old to be kept, %s\n", count(r.Expired.Files, "message", "messages"), size(r.Expired.Bytes))
 	}
-	for _, why := range sortedKeys(r.Kept) {
+	for _, why := range slices.Sorted(maps.Keys(r.Kept)) {
 		fmt.Fprintf(&b, "  %s kept: %s\n", count(r.Kept[why], "message", "messages"), why)
 	}
 	if r.Moved.Files > 0 {
@@ -90,15 +91,6 @@ func name(b *strings.Builder, paths []string) {
 		}
 		fmt.Fprintf(b, "      %s\n", harmless(path))
 	}
-}
-
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func count(n int, one, many string) string {

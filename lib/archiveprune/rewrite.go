@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"path"
 	"path/filepath"
@@ -36,9 +35,6 @@ type rewriting struct {
 // all cuts messages that are too old out of mboxes, takes addresses out of headers, and
 // has closed months compressed; then it says where the messages of old links are now.
 func (w *rewriting) all(ctx context.Context) error {
-	if len(w.plan.evidence.damage) > 0 {
-		return nil // pages stay, and so do their messages
-	}
 	changed := false
 	for _, plain := range []bool{false, true} { // months first: an interrupted run may have left in one what still is in the mbox
 		for s := range w.plan.evidence.sources {
@@ -136,23 +132,6 @@ func (w *rewriting) listedNow(f *layout.File) *layout.File {
 	return &now
 }
 
-// ranges are those of some messages.
-func (s *source) ranges(numbers []int) []mbox.Range {
-	all := make([]mbox.Range, len(numbers))
-	for i, n := range numbers {
-		all[i] = s.messages[n].Range
-	}
-	return all
-}
-
-// size is that of all messages of a source, decompressed.
-func (s *source) size() int64 {
-	if len(s.messages) == 0 {
-		return 0
-	}
-	return s.messages[len(s.messages)-1].End
-}
-
 // fresh is the name of a file that is to take another's place.
 func fresh(p string) string { return path.Join(path.Dir(p), newPrefix+path.Base(p)) }
 
@@ -180,9 +159,6 @@ func (w *rewriting) cut(file *os.File, p *plan) (changed bool, err error) {
 	defer w.tree.root.Remove(by)
 	defer out.Close()
 	if err := reading(w.tree, s, func(src io.ReaderAt) error { return w.write(out, src, s, expired) }); err != nil {
-		return false, err
-	}
-	if err := w.check(); err != nil {
 		return false, err
 	}
 	if err := w.run.Replace(*s.file, by, w.check); err != nil {
@@ -229,67 +205,6 @@ func noRoom(s *source, err error) error {
 		return diag.CantCreate.Errorf("cannot write beside %q: %w", s.file.Path, err).WithHint("make room on its file system; the old file is as it was")
 	}
 	return err
-}
-
-// packed says whether a source is compressed.
-func (s *source) packed() bool { return s.file.Kind == layout.Mbox && !s.plain }
-
-// format is how one is.
-func (s *source) format() mbox.Format {
-	if path.Ext(s.file.Path) == ".gz" {
-		return mbox.Gzip
-	}
-	return mbox.Zstd
-}
-
-// headers are the messages, each with the offset of its body.
-func (s *source) headers() iter.Seq2[mbox.Range, int64] {
-	return func(yield func(mbox.Range, int64) bool) {
-		for _, m := range s.messages {
-			if !yield(m.Range, m.body) {
-				return
-			}
-		}
-	}
-}
-
-// reading calls f with a source, of which it may only read onwards.
-func reading(t *tree, s *source, f func(io.ReaderAt) error) error {
-	file, err := layout.Open(t.root, *s.file)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if !s.packed() {
-		return f(file)
-	}
-	r, err := mbox.Open(file)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return f(&onwards{r: r})
-}
-
-// onwards reads a stream as a file is read, where nothing is read twice.
-type onwards struct {
-	r  io.Reader
-	at int64
-}
-
-func (o *onwards) ReadAt(b []byte, off int64) (int, error) {
-	if off < o.at {
-		return 0, fmt.Errorf("cannot go back from %d to %d", o.at, off)
-	}
-	skipped, err := io.CopyN(io.Discard, o.r, off-o.at)
-	if o.at += skipped; err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(o.r, b)
-	if o.at += int64(n); err == io.ErrUnexpectedEOF {
-		err = io.EOF
-	}
-	return n, err
 }
 
 // lockMbox takes the locks of an mbox that other programs may write to.
