@@ -184,84 +184,6 @@ func TestCopyInNewFolder(t *testing.T) {
 	})
 }
 
-// TestBothMoved: both sides moved a message, to folders that each of them made for itself.
-func TestBothMoved(t *testing.T) {
-	everyFormat(t, func(s *scene) {
-		s.mail("n2", "a")
-		s.merge("n2")
-		s.merge("n2")
-		s.imap("n2", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Work")
-		s.imap("n1", "CREATE Trash", "CREATE Work", "SELECT INBOX", "MOVE 1 Trash")
-		s.pass("n1") // with mdbox it may leave the rest to the next
-		s.merge("n1")
-		s.both("Trash a")
-	})
-}
-
-// TestBothMovedClash: and each side has other mail in those folders, with the same UIDs.
-func TestBothMovedClash(t *testing.T) {
-	everyFormat(t, func(s *scene) {
-		s.mail("n2", "a")
-		s.merge("n2")
-		s.merge("n2")
-		s.mail("n2", "b")
-		s.mail("n2", "c")
-		s.imap("n2", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 2 Work", "MOVE 1 Work", "MOVE 1 Trash") // b, a, c
-		s.alone("n1")
-		s.must(deliver("n1", "24", s.user, text("d")))
-		s.must(deliver("n1", "24", s.user, text("e")))
-		s.must(deliver("n1", "24", s.user, text("f")))
-		time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
-		s.imap("n1", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Trash", "MOVE 3 Work", "MOVE 3 Work", "MOVE 3 Work")
-		s.pass("n1")
-		s.merge("n1")
-		messages, err := look("n1", s.user, "*")
-		s.must(err)
-		var a []string
-		for _, m := range messages {
-			if m.Token == "a" {
-				a = append(a, m.Mailbox)
-			}
-		}
-		if len(a) != 1 || a[0] != "Trash" {
-			s.t.Errorf("a is in %q: %+v\n%s", a, messages, strings.Join(s.said, "\n"))
-		}
-	})
-}
-
-// TestBothMovedOneCopied: and one of them had made a copy before. Of three, one goes.
-func TestBothMovedOneCopied(t *testing.T) {
-	everyFormat(t, func(s *scene) {
-		s.mail("n2", "a")
-		s.merge("n2")
-		s.merge("n2")
-		s.imap("n2", "CREATE Archive", "CREATE Later", "SELECT INBOX", "COPY 1 Archive", "MOVE 1 Later")
-		s.imap("n1", "CREATE Work", "SELECT INBOX", `STORE 1 +FLAGS (\Flagged)`, "MOVE 1 Work")
-		s.pass("n1")
-		s.merge("n1")
-		s.merge("n2")
-		messages, err := look("n1", s.user, "*")
-		s.must(err)
-		if len(messages) != 2 || !slices.ContainsFunc(messages, func(m seen) bool { return m.Mailbox == "Work" && strings.Contains(m.Flags, `\Flagged`) }) {
-			s.t.Errorf("%+v\n%s", messages, strings.Join(s.said, "\n"))
-		}
-	})
-}
-
-// TestBothCopied: each side made a copy of its own, and both are wanted.
-func TestBothCopied(t *testing.T) {
-	everyFormat(t, func(s *scene) {
-		s.mail("n2", "a")
-		s.merge("n2")
-		s.merge("n2")
-		s.imap("n2", "CREATE Archive", "SELECT INBOX", "COPY 1 Archive")
-		s.imap("n1", "CREATE Work", "SELECT INBOX", "COPY 1 Work")
-		s.pass("n1")
-		s.merge("n1")
-		s.both("Archive a", "INBOX a", "Work a")
-	})
-}
-
 // TestArrangedThere: what users did on a node until it was lost, and as long as it
 // took itself for active when it came back, holds where they did nothing on the other.
 func TestArrangedThere(t *testing.T) {
@@ -439,27 +361,6 @@ func TestMovedMeanwhile(t *testing.T) {
 		s.both("Archive a")
 		s.merge("n2")
 		s.both("Archive a")
-	})
-}
-
-// TestCopiedBackMeanwhile: a message is moved, and while that is carried over, copied back to where it was.
-func TestCopiedBackMeanwhile(t *testing.T) {
-	everyFormat(t, func(s *scene) {
-		s.mail("n1", "a")
-		s.imap("n1", "CREATE Work", "CREATE Trash", "SELECT INBOX", "MOVE 1 Work")
-		s.merge("n1")
-		s.merge("n1")
-		time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
-		s.imap("n2", "SELECT Work", `STORE 1 +FLAGS (\Flagged)`)
-		s.imap("n1", "SELECT Work", "MOVE 1 Trash")
-		s.on = map[string]func(){"doveadm sync": func() { s.imap("n1", "SELECT Trash", "COPY 1 Work") }}
-		s.pass("n1")
-		s.merge("n1")
-		messages, err := look("n2", s.user, "*")
-		s.must(err)
-		if len(messages) != 2 || messages[0].Mailbox == messages[1].Mailbox {
-			t.Errorf("%+v\n%s", messages, strings.Join(s.said, "\n"))
-		}
 	})
 }
 

@@ -69,11 +69,13 @@ type merger struct {
 	now    func() time.Time
 	step   func(string)      // is told each step; a test stops there
 	seen   map[string]bool   // delivery ids that were in a folder since the pass began
+	set    map[string]bool   // delivery ids that this pass set aside
 	told   map[string]bool   // ids of deletions that the other side knows
 	before Stamp             // how the active side looked before the last list, or the last doveadm sync
 	ends   map[string]logEnd // and where its logs ended
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
 	joined bool              // doveadm sync ran in this pass
+	listed listed            // what it found
 	calm   int               // rounds on end in which it had nothing in its way
 	out    outcome
 }
@@ -158,6 +160,8 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
 		}
+	}
+	if o != nil && (m.both || m.task.Overlap) {
 		if done, err := m.surplus(ctx, a, o); done || err != nil {
 			return false, err
 		}
@@ -194,6 +198,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
 	}
+	m.listed = listed{a, o}
 	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {
 		m.calm = 0
@@ -297,6 +302,7 @@ func (m *merger) quick(ctx context.Context) error {
 	if err := m.sync(ctx, peer.State); err != nil {
 		return err
 	}
+	m.record.Left = nil
 	return m.carried(ctx, again)
 }
 

@@ -26,15 +26,14 @@ func carry(from, to map[string][]Message) []step {
 }
 
 // moved is in which folders a message lay before doveadm sync, on each side: first
-// where it was put first.
+// where it was moved to, or else put first.
 type moved struct {
-	Here  []string `json:"here"`
-	There []string `json:"there"`
-	Both  []string `json:"both,omitempty"` // where copies of it are on both sides, which stay
-	Since int64    `json:"since"`          // when it was put into the first there, in seconds since 1970
-	Clash bool     `json:"clash"`          // its UID there is another message's here: doveadm sync will store it anew
-
-	uid uint32 // in the first there
+	Here  []string  `json:"here"`
+	There []string  `json:"there"`
+	Both  []string  `json:"both,omitempty"` // where copies of it are on both sides, which stay
+	Since int64     `json:"since"`          // when it was put into the first there, in seconds since 1970
+	UIDs  [2]uint32 `json:"uids"`           // in the first here, and there
+	Left  [2]int    `json:"left"`           // how many instances of it users had removed here, and there
 }
 
 // named is the same by names, as doveadm sync gives a folder that both sides made
@@ -57,24 +56,44 @@ func namesOf(folders map[string]string, guids []string) []string {
 }
 
 // apart are the messages, by GUID, that both sides have, but in no folder that is
-// the same: both moved it, whatever copies their user made besides.
-func apart(active, other *View) map[string]moved {
+// the same: both moved it, whatever copies their user made besides, or one of them did.
+// left is what is known of what users removed on the active side.
+func apart(active, other *View, left map[string][]int64) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
 	for guid, here := range byGUID(active.Real) {
 		there := o[guid]
-		common := slices.ContainsFunc(here, func(m Message) bool { return len(in(there, m.Folder)) > 0 })
-		if len(there) > 0 && !common {
-			first := slices.MinFunc(there, byArrival)
-			all[guid] = moved{Here: foldersOf(here), There: foldersOf(there), Since: first.Saved, uid: first.UID}
+		if len(there) > 0 && len(besides(here, there)) == len(here) {
+			all[guid] = lay(here, there, nil, removals(guid, left, active), removals(guid, other.Left, other))
 		}
 	}
 	return all
 }
 
+// lay is where the messages of each side lie, and those that both have, and when instances were removed.
+func lay(here, there, both []Message, leftHere, leftThere []int64) moved {
+	here, there = byMove(here, leftHere), byMove(there, leftThere)
+	return moved{foldersOf(here), foldersOf(there), foldersOf(both), there[0].Saved, [2]uint32{here[0].UID, there[0].UID}, [2]int{len(leftHere), len(leftThere)}}
+}
+
+// byMove sorts what is one message to doveadm sync: first what was put where it is when an instance was removed.
+func byMove(messages []Message, removed []int64) []Message {
+	between := func(m Message) (least int64) {
+		for i, at := range removed {
+			if d := max(at-m.Saved, m.Saved-at); i == 0 || d < least {
+				least = d
+			}
+		}
+		return least
+	}
+	return slices.SortedFunc(slices.Values(messages), func(x, y Message) int {
+		return cmp.Or(cmp.Compare(between(x), between(y)), byArrival(x, y))
+	})
+}
+
 func foldersOf(messages []Message) []string {
 	var all []string
-	for _, m := range slices.SortedFunc(slices.Values(messages), byArrival) {
+	for _, m := range messages {
 		all = append(all, m.Folder)
 	}
 	return all
@@ -85,43 +104,83 @@ func byArrival(x, y Message) int {
 	return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID))
 }
 
+// removals are when users removed instances of a message on a side since both were equal.
+func removals(guid string, left map[string][]int64, v *View) []int64 {
+	at := slices.Clone(left[guid])
+	for _, d := range v.Deleted {
+		if d.GUID == guid {
+			at = append(at, d.Saved)
+		}
+	}
+	return at
+}
+
 // surplus removes what is in the folders of both sides now, as both had moved it: the
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
-// here and there are the folders by name, as were has them. What was put there since is
-// no surplus, but a copy that its user made.
-func surplus(active, other *View, were map[string]moved, here, there map[string]string) (steps []step, set map[string]bool) {
-	set = map[string]bool{}
+// here and there are the folders by name, as were has them. rest is what is left of were after it,
+// and set gets the delivery ids of what is set aside.
+func surplus(active, other *View, were map[string]moved, left map[string][]int64, here, there map[string]string, set map[string]bool) (steps []step, rest map[string]moved) {
+	rest = maps.Clone(were)
 	o := byGUID(other.Real)
 	for guid, messages := range byGUID(active.Real) {
 		was, moved := were[guid]
-		if !moved || !was.joined(messages, here) {
+		if !moved {
+			continue
+		}
+		now := [2]int{len(removals(guid, left, active)), len(removals(guid, other.Left, other))}
+		was = was.followed(messages, here, now)
+		if !was.joined(messages, here) {
 			continue
 		}
 		kept, extra := in(messages, here[was.Here[0]])[0], in(messages, here[was.There[0]])[0]
-		if first := in(o[guid], there[was.There[0]]); len(first) != 1 || first[0].Saved != was.Since && !was.Clash {
+		twin := in(o[guid], there[was.There[0]])
+		if len(twin) != 1 || [2]uint32{kept.UID, twin[0].UID} != was.UIDs && (now[0] == 0 || now[1] == 0) {
 			continue
 		}
-		do := aside
-		if extra.ID == "" {
-			do = drop
-		} else {
-			set[extra.ID] = true
-		}
 		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
-		steps = append(steps, step{Op: do, Folder: extra.Folder, UIDs: []uint32{extra.UID}})
+		steps = append(steps, away(extra, set))
+		delete(rest, guid)
 	}
-	return gather(steps), set
+	return gather(steps), rest
 }
 
-// joined says whether the messages are those of both sides, each in a folder of its own, and the copies that both had.
+// away takes a message out of its folder, as it is in another one too: if it has a delivery id, which is noted in set, to the copies.
+func away(m Message, set map[string]bool) step {
+	if m.ID == "" {
+		return step{Op: drop, Folder: m.Folder, UIDs: []uint32{m.UID}}
+	}
+	set[m.ID] = true
+	return step{Op: aside, Folder: m.Folder, UIDs: []uint32{m.UID}}
+}
+
+// joined says whether the messages are those of both sides, each in a folder of its own, and the copies that
+// both had. Others are new ones, which users made meanwhile.
 func (m moved) joined(messages []Message, folders map[string]string) bool {
-	names := slices.Concat(m.Here, m.There, m.Both)
-	for _, name := range names {
-		if len(in(messages, folders[name])) != 1 {
+	own := map[string]bool{}
+	for _, name := range slices.Concat(m.Here, m.There, m.Both) {
+		if own[name] || len(in(messages, folders[name])) != 1 {
 			return false
 		}
+		own[name] = true
 	}
-	return len(m.Here) > 0 && len(m.There) > 0 && len(names) == len(messages)
+	return len(m.Here) > 0 && len(m.There) > 0
+}
+
+// followed is the same where a user moved the message once more, before doveadm sync was done: from the
+// first folder of one side to the only new one. now is how many instances were removed.
+func (m moved) followed(messages []Message, folders map[string]string, now [2]int) moved {
+	known := map[string]bool{}
+	for _, name := range slices.Concat(m.Here, m.There, m.Both) {
+		known[folders[name]] = true
+	}
+	fresh := namesOf(folders, foldersOf(filter(messages, func(m Message) bool { return !known[m.Folder] })))
+	for i, names := range []*[]string{&m.Here, &m.There} {
+		if len(*names) > 0 && len(fresh) == 1 && now[i] == m.Left[i]+1 && len(in(messages, folders[(*names)[0]])) == 0 {
+			*names = append(fresh, (*names)[1:]...)
+			break // if it left both, nobody knows where to
+		}
+	}
+	return m
 }
 
 func byGUID(messages []Message) map[string][]Message {
@@ -134,7 +193,7 @@ func byGUID(messages []Message) map[string][]Message {
 
 // apart notes what lies in different folders, or is two messages, before doveadm sync.
 func (m *merger) apart(ctx context.Context, a, o *View) error {
-	were, twins := apart(a, o), met(a, o)
+	were, twins := apart(a, o, m.record.Left), met(a, o)
 	if err := m.parted(a, o, were); err != nil {
 		return err
 	}
@@ -142,45 +201,46 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 		return nil
 	}
 	if m.record.Twins == nil {
-		m.record.Twins = map[string]string{}
+		m.record.Twins = map[string]twin{}
 	}
 	maps.Copy(m.record.Twins, twins)
 	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err
 	}
-	for guid, was := range were {
-		was = was.named(here, there)
-		if len(was.There) > 0 {
-			folder := here[was.There[0]]
-			was.Clash = slices.ContainsFunc(a.Real, func(m Message) bool { return m.Folder == folder && m.UID == was.uid })
-		}
-		were[guid] = was
+	if m.record.Were == nil {
+		m.record.Were = map[string]moved{}
 	}
-	m.record.Were = were
+	for guid, was := range were { // others may still be on their way
+		m.record.Were[guid] = was.named(here, there)
+	}
 	return m.save()
 }
 
-// surplus takes away what doveadm sync left in two folders of what both sides had moved.
+// surplus takes away what doveadm sync left in two folders: of what both sides had moved, and of
+// what was moved while it stored that anew.
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
-	if len(m.record.Were) == 0 {
-		return false, nil
+	set := map[string]bool{}
+	steps, rest := anew(m.listed, a, o, set), m.record.Were
+	if len(rest) > 0 {
+		here, there, err := m.folders(ctx)
+		if err != nil {
+			return false, err
+		}
+		var more []step
+		more, rest = surplus(a, o, rest, m.record.Left, here, there, set)
+		steps = append(steps, more...)
 	}
-	here, there, err := m.folders(ctx)
-	if err != nil {
-		return false, err
-	}
-	steps, aside := surplus(a, o, m.record.Were, here, there)
 	if len(steps) == 0 {
 		return false, nil
 	}
 	m.out.repaired += len(steps)
-	if err := m.remember(aside, nil, nil); err != nil {
+	if err := m.remember(set, nil, nil); err != nil {
 		return false, err
 	}
 	if err := m.steps(ctx, "active", m.active, steps); err != nil {
 		return false, err
 	}
-	m.record.Were = nil
+	m.record.Were = rest
 	return true, nil
 }

@@ -17,6 +17,7 @@ func (m *merger) remember(aside map[string]bool, gone deletions, took []Message)
 	now := m.now().Unix()
 	for id := range aside {
 		m.record.Aside[id] = now
+		m.set[id] = true
 	}
 	maps.Copy(m.record.Gone, gone)
 	for _, c := range took {

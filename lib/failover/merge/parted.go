@@ -9,14 +9,14 @@ import "slices"
 // which lazy_expunge keeps a message, and from Dovecot's logs, which have its place.
 
 // leave adds what users removed on a side to what is known of that: of messages that are
-// in two folders or more.
+// in another folder.
 func leave(left map[string][]int64, v *View) map[string][]int64 {
 	if left == nil {
 		left = map[string][]int64{}
 	}
 	messages := byGUID(v.Real)
 	for _, d := range v.Deleted {
-		if len(messages[d.GUID]) > 1 {
+		if len(messages[d.GUID]) > 0 {
 			left[d.GUID] = append(left[d.GUID], d.Saved)
 		}
 	}
@@ -24,12 +24,12 @@ func leave(left map[string][]int64, v *View) map[string][]int64 {
 }
 
 // slowly is how many seconds a mail program may take for a move: from the copy until what was copied is
-// removed. In sdbox and Maildir, where a copy is a link, removing the other one gives the copy a new time
-// too, unless a pass listed it before: there all that happens between two passes is at the same time.
+// removed. In sdbox and Maildir, where a copy is a link, removing the other one gives the copy a new time too, where
+// Dovecot is not told to keep the first (mail_always_cache_fields): there all that happens between two passes is at the same time.
 const slowly = 10
 
 // partedNow are the messages, by GUID, that both sides have once where the other has not,
-// besides copies that are the same on both, and that were removed once on each side when they were put there.
+// besides copies that are the same on both, and of which another instance was removed on each side when they were put there.
 func partedNow(active, other *View, left map[string][]int64) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
@@ -39,9 +39,10 @@ func partedNow(active, other *View, left map[string][]int64) map[string]moved {
 			continue
 		}
 		mine, theirs, both := besides(here, there), besides(there, here), shared(here, there)
+		leftHere, leftThere := removals(guid, left, active), removals(guid, other.Left, other)
 		if len(mine) == 1 && len(theirs) == 1 && len(both) == len(here)-1 && distinct(here) && distinct(there) &&
-			removed(mine[0], left[guid], active) && removed(theirs[0], other.Left[guid], other) {
-			all[guid] = moved{Here: foldersOf(mine), There: foldersOf(theirs), Both: foldersOf(both), Since: theirs[0].Saved, uid: theirs[0].UID}
+			moves(mine[0], leftHere) && moves(theirs[0], leftThere) {
+			all[guid] = lay(mine, theirs, both, leftHere, leftThere)
 		}
 	}
 	return all
@@ -64,14 +65,9 @@ func distinct(messages []Message) bool {
 	return !slices.ContainsFunc(messages, func(m Message) bool { return len(in(messages, m.Folder)) > 1 })
 }
 
-// removed says whether users removed one instance of a message on a side, and only one, when this one was put where it is.
-func removed(m Message, left []int64, v *View) bool {
-	for _, d := range v.Deleted {
-		if d.GUID == m.GUID {
-			left = append(slices.Clip(left), d.Saved)
-		}
-	}
-	return len(left) == 1 && left[0]-m.Saved <= slowly && m.Saved-left[0] <= slowly
+// moves says whether users removed an instance of a message when this one was put where it is.
+func moves(m Message, removed []int64) bool {
+	return slices.ContainsFunc(removed, func(at int64) bool { return at-m.Saved <= slowly && m.Saved-at <= slowly })
 }
 
 // parted adds to what lay apart what both sides moved though both have a copy of it.

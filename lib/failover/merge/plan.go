@@ -18,7 +18,7 @@ const (
 	adopt  op = "adopt"  // from the copies to the inbox
 	purge  op = "purge"  // expunge from the copies
 	forget op = "forget" // expunge from the deleted ones, whose ids are noted
-	drop   op = "drop"   // expunge from a folder what is in another one too
+	drop   op = "drop"   // expunge from a folder what is there once more, or in another one
 	name   op = "name"   // give a folder the GUID that it has on the active side
 )
 
@@ -57,7 +57,8 @@ type circumstances struct {
 	both  bool               // the other side too was used since both were equal
 	stuck bool               // the last pass over this mailbox failed
 	hold  bool               // copies stay copies
-	twins map[string]string  // as the record has them
+	twins map[string]twin    // as the record has them
+	set   map[string]bool    // delivery ids of what this pass set aside already
 }
 
 func newPlan() *plan {
@@ -83,7 +84,7 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 		other = &View{}
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	p.rivals(a, o, active.Inbox, other, gone)
+	p.rivals(a, o, active.Inbox, other, gone, c)
 	p.twins(a, o, active.Inbox, c.twins)
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))

@@ -28,7 +28,7 @@ type record struct {
 	Took  map[string]adoption   `json:"took,omitempty"`  // copies that became messages here, by delivery id; their twins may still come
 	Were  map[string]moved      `json:"apart,omitempty"` // messages, by GUID, that lay in different folders before the last doveadm sync
 	Left  map[string][]int64    `json:"left,omitempty"`  // when users removed instances, by GUID, of messages that have others; since both sides were equal
-	Twins map[string]string     `json:"twins,omitempty"` // GUIDs of messages that were in the inbox here, by delivery id, and other messages on the other side; as long as a merge lasts
+	Twins map[string]twin       `json:"twins,omitempty"` // messages that were in the inbox here, by delivery id, and other ones on the other side; as long as a merge lasts
 	Stuck bool                  `json:"stuck,omitempty"` // the last pass with another node failed
 }
 

@@ -16,18 +16,18 @@ import (
 
 // rivals sets aside messages of the other side whose deliveries are messages on
 // both, or were deleted by their user on the active side.
-func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions) {
+func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions, c circumstances) {
 	inboxThere, removed, copies := other.Inbox, guids(other.Deleted), guids(other.Copies)
 	for _, id := range slices.Sorted(maps.Keys(o.byID)) {
 		if o.shares(id, a.guids) { // as most do
 			continue
 		}
-		ours, theirs := a.byID[id], o.byID[id]
+		ours, theirs := a.byID[id], byMove(o.byID[id], removals(o.byID[id][0].GUID, other.Left, other))
 		arrivedHere, arrivedThere := in(ours, inboxHere), in(theirs, inboxThere)
 		switch {
 		case len(ours) > 0 && !slices.ContainsFunc(ours, func(m Message) bool { return !removed[m.GUID] }):
 			// Their user deleted ours there, one of two: doveadm sync takes it and brings theirs.
-		case len(ours) == 0 && gone.has(id):
+		case len(ours) == 0 && gone.has(id) && !c.set[id]:
 			// What came to its place after that is wanted, unless it was only delivered so
 			// late: its user was at work on both sides. Of several it is the one in the inbox that
 			// they deleted, and not the copies that they had made there.
@@ -37,7 +37,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			if arrived := in(doomed, inboxThere); len(arrived) > 0 {
 				doomed = arrived
 			} else if len(doomed) > 1 {
-				doomed = []Message{slices.MinFunc(doomed, byArrival)}
+				doomed = doomed[:1]
 			}
 			p.setAside(&p.other, nil, doomed...)
 		case len(ours) == 0:
@@ -46,7 +46,8 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
 		case !slices.ContainsFunc(theirs, func(m Message) bool { return copies[m.GUID] }): // else doveadm sync has not brought the others yet
-			p.replace(ours, []Message{slices.MinFunc(theirs, byArrival)})
+			same := filter(theirs, func(m Message) bool { return len(in(ours, m.Folder)) > 0 })
+			p.replace(ours, append(same, theirs...)[:1])
 		}
 	}
 }
@@ -73,13 +74,19 @@ func (m Message) used() bool {
 	})
 }
 
+// twin is a message of the active side's inbox that was another one on the other side.
+type twin struct {
+	GUID   string `json:"g"`
+	Theirs int    `json:"n"` // how many instances the other side had of it
+}
+
 // twins sets aside what is in the active side's inbox and also, as another
 // message, where its user put it: a mail that was in a conversation with a node
 // when that was lost is delivered again, or both sides had one. A copy that the
 // user made has the GUID of the message. If its user moves this side's message too
-// while doveadm sync brings the other's, that is what they want now: known are the
-// GUIDs of those that were in the inbox.
-func (p *plan) twins(a, o *index, inbox string, known map[string]string) {
+// while doveadm sync brings the other's, that is what they want now, and stands for the first of
+// the others: known are those that were in the inbox.
+func (p *plan) twins(a, o *index, inbox string, known map[string]twin) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
 		if len(a.byID[id]) < 2 {
 			continue
@@ -88,25 +95,31 @@ func (p *plan) twins(a, o *index, inbox string, known map[string]string) {
 		if len(arranged) == 0 {
 			continue
 		}
-		if ours := known[id]; arranged[ours] {
-			arranged = map[string]bool{ours: true}
-		}
+		stay := filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] })
 		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
-		p.setAside(&p.active, filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] }), late...)
+		if ours := known[id]; arranged[ours.GUID] {
+			stay = filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
+			late = filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
+			if len(late) != ours.Theirs {
+				continue
+			}
+			late = []Message{slices.MinFunc(late, byArrival)}
+		}
+		p.setAside(&p.active, stay, late...)
 		for _, m := range late { // doveadm sync may not have brought all of theirs yet
 			p.other.add(unite(o.byID[id], m.Flags)...)
 		}
 	}
 }
 
-// met are the GUIDs of messages in the active side's inbox, by delivery id, that are
-// another message on the other side, of which there is no copy.
-func met(active, other *View) map[string]string {
+// met are messages in the active side's inbox, by delivery id, that are another
+// message on the other side.
+func met(active, other *View) map[string]twin {
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	all := map[string]string{}
+	all := map[string]twin{}
 	for id, ours := range a.byID {
-		if len(o.byID[id]) == 1 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
-			all[id] = ours[0].GUID
+		if theirs := len(o.byID[id]); theirs > 0 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
+			all[id] = twin{ours[0].GUID, theirs}
 		}
 	}
 	return all
@@ -164,7 +177,7 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			}
 		}
 	}
-	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins})
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins, m.set})
 	if o != nil {
 		p.deletions(a, o, took, at, m.now())
 	}

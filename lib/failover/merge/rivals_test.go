@@ -18,7 +18,8 @@ func TestRivals(t *testing.T) {
 		active, other []Message
 		removed       []Message // by their user on the other side
 		gone          deletions
-		twins         map[string]string
+		twins         map[string]twin
+		set           map[string]bool
 		here, there   []string
 		doubles       int
 	}{
@@ -48,6 +49,14 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(work, 1, g("1"), "Q1.mx")},
 			other:  []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5), saved(real(g("d"), 7, g("2"), "Q1.mx"), 4)},
 			there:  []string{"aside " + g("d") + " 7"}, doubles: 1},
+		"copied and then moved there": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")}, removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 5}},
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5), saved(real(g("d"), 7, g("2"), "Q1.mx"), 4)},
+			there: []string{"aside Archive 6"}, doubles: 1},
+		"copied there, and moved to the same folder": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")},
+			other:  []Message{saved(real(work, 6, g("2"), "Q1.mx"), 5), saved(real(g("d"), 7, g("2"), "Q1.mx"), 4)},
+			there:  []string{"aside " + work + " 6"}, doubles: 1},
 		"copied on both sides": {
 			active:  []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 1, g("1"), "Q1.mx")},
 			other:   []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},
@@ -64,6 +73,12 @@ func TestRivals(t *testing.T) {
 		"deleted here, moved and copied there before": {
 			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 4), saved(real(work, 7, g("2"), "Q1.mx"), 5)},
 			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside Archive 6"}},
+		"deleted here, copied and moved there before": {
+			other:   []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 3), saved(real(work, 7, g("2"), "Q1.mx"), 4)},
+			removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 4}}, gone: deletions{"Q1.mx": {5, 9}}, there: []string{"aside " + work + " 7"}},
+		"and that was set aside already": {
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 3)}, set: map[string]bool{"Q1.mx": true},
+			gone: deletions{"Q1.mx": {5, 9}}},
 		"deleted here, and then put into a folder there": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 6)},
 			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
@@ -87,10 +102,16 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
 		"unless it was here while doveadm sync brought the other": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx", `\Seen`)}, other: []Message{real(work, 2, g("2"), "Q1.mx", `\Seen`)},
-			twins: map[string]string{"Q1.mx": g("1")}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+			twins: map[string]twin{"Q1.mx": {g("1"), 1}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+		"of which there was a copy: that stays": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5), saved(real(g("d"), 3, g("2"), "Q1.mx"), 4)},
+			twins:  map[string]twin{"Q1.mx": {g("1"), 2}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
+		"and not yet, or no more": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5)},
+			twins:  map[string]twin{"Q1.mx": {g("1"), 2}}},
 		"which is still where it was": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]string{"Q1.mx": g("1")}, here: []string{"aside INBOX 1"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), 1}}, here: []string{"aside INBOX 1"}, doubles: 1},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
@@ -100,7 +121,7 @@ func TestRivals(t *testing.T) {
 		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
-		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins})
+		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins, set: c.set})
 		if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
 			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
 		}

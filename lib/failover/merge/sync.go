@@ -238,7 +238,7 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 		return out, err
 	}
 	here := local{w.Store, task.Address}
-	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}, told: map[string]bool{}}
+	m := &merger{task: task, active: here, record: rec, now: w.Now, step: w.stepping(task.Address), seen: map[string]bool{}, set: map[string]bool{}, told: map[string]bool{}}
 	m.save = func() error { return rec.save(w.State, task.Address) }
 	if task.Peer != "" {
 		there, err := w.open(ctx, task)

@@ -1,0 +1,75 @@
+package merge
+
+import "slices"
+
+// A message whose UID is another one's on the other side cannot be put there with it: doveadm
+// sync stores it anew with a higher one on both, and removes the first. If its user moves that in the same moment,
+// it lies where they moved it to, and anew where it was. And with Maildir both stay if it came only then.
+
+// listed is what both sides had before doveadm sync.
+type listed struct{ active, other *View }
+
+// anew takes away what was stored so. before is empty if doveadm sync did not run; set gets
+// the delivery ids of what is set aside.
+func anew(before listed, active, other *View, set map[string]bool) []step {
+	if before.active == nil {
+		return nil
+	}
+	several := repeated(active.Real)
+	here, there := instances(before.active, several), instances(before.other, several)
+	var steps []step
+	for guid, now := range instances(active, several) {
+		was := slices.Concat(here[guid], there[guid])
+		if len(now) != 2 || len(was) > 1 {
+			continue
+		}
+		if now[0].UID < now[1].UID {
+			slices.Reverse(now)
+		}
+		kept, extra := now[0], now[1] // what is in one folder twice, and was at most once
+		if kept.Folder != extra.Folder {
+			removed := func(active, other *View) int {
+				return len(removals(guid, nil, active)) + len(removals(guid, nil, other))
+			}
+			if len(was) == 0 || removed(active, other) != removed(before.active, before.other)+1 {
+				continue // a copy, or nobody knows
+			}
+			if kept.Folder == was[0].Folder {
+				kept, extra = extra, kept
+			}
+			if extra.UID <= was[0].UID {
+				continue
+			}
+		}
+		folder := func(v *View) bool { return len(in(v.Real, extra.Folder)) > 0 }
+		if len(was) == 1 && was[0].Folder != extra.Folder || !folder(before.active) || !folder(before.other) {
+			continue // its UID was nobody else's
+		}
+		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
+		steps = append(steps, away(extra, set))
+	}
+	return gather(steps)
+}
+
+// repeated are the GUIDs of what is there more than once.
+func repeated(messages []Message) map[string]bool {
+	once, more := make(map[string]bool, len(messages)), map[string]bool{}
+	for _, m := range messages {
+		if once[m.GUID] {
+			more[m.GUID] = true
+		}
+		once[m.GUID] = true
+	}
+	return more
+}
+
+// instances are the messages with these GUIDs.
+func instances(v *View, guids map[string]bool) map[string][]Message {
+	all := map[string][]Message{}
+	for _, m := range v.Real {
+		if guids[m.GUID] {
+			all[m.GUID] = append(all[m.GUID], m)
+		}
+	}
+	return all
+}
