@@ -59,10 +59,7 @@ func lost(w *world) {
 
 // afterLoss are the limits where a node was lost: nobody is served by it
 // until it is out, and it serves who reaches it until it knows that it was.
-// A move that was being merged when the node went shows in both folders until it is
-// back; and a message that was moved on both nodes, and copied on one of them in the last
-// moments before they are merged, can stay in both.
-var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2, "doubled": 1}
+var afterLoss = judge.Limits{"unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2}
 
 // deliverOnce lets half of a node's users have no second copies.
 func (w *world) deliverOnce(n *lab.Node) {

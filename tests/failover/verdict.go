@@ -96,8 +96,9 @@ func (w *world) onlyOn(away *lab.Node) {
 		}
 		return nil
 	})
-	// Of the rest, little can be said as long as a part is missing.
-	v := w.hold(judge.Judge(w.ledger, sides), judge.Limits{"lost": -1, "resurrected": -1, "flags": -1, "folders": -1, "sides": -1, "unavailable": -1, "pages": -1})
+	// Of the rest, little can be said as long as a part is missing. A move that was being merged
+	// when the node went shows in both folders until it is back.
+	v := w.hold(judge.Judge(w.ledger, sides), judge.Limits{"lost": -1, "resurrected": -1, "flags": -1, "folders": -1, "sides": -1, "unavailable": -1, "pages": -1, "doubled": 1})
 	queued, err := away.Run(w.ctx, "/bin/sh", "-c", "grep -rhaoE 'judge-[0-9a-z]{13}' /var/spool/postfix; true")
 	w.ok(err)
 	for _, lost := range v.Lost {

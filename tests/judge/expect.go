@@ -215,10 +215,11 @@ func (l *letter) follow(e Event) {
 }
 
 // meet is for an item that comes to where another one of the letter is already: two of
-// one delivery in a folder become one, with the flags of both.
+// one delivery in a folder become one, with the flags of both. So do two of what the user
+// stored, if they were put there on two sides.
 func (l *letter) meet(i *item, folder string) {
-	if l.taken != 1 {
-		return // no delivery, or two
+	if l.taken > 1 || l.taken == 0 && !l.divided {
+		return
 	}
 	for _, o := range l.items {
 		if o != i && !o.deleted && o.folders[folder] {

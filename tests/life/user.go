@@ -41,18 +41,35 @@ func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Ra
 		return
 	}
 	defer login.Close()
-	s := &session{Session: login, ledger: l.Ledger, user: u.Address, r: r}
-	for range 2 + r.IntN(10) {
+	sitter := Sitter{Ledger: l.Ledger, User: u.Address, Rand: r, Pause: l.config.Pause}
+	if err := sitter.Sit(ctx, login); err != nil {
+		l.Ledger.Count(func(c *judge.Counts) { c.Broken++ })
+	}
+}
+
+// Sitter is a user who acts, and writes down what was confirmed.
+type Sitter struct {
+	Ledger *judge.Ledger
+	User   string
+	Rand   *rand.Rand
+	Pause  time.Duration // between two acts, on average
+}
+
+// Sit does some things in a session, and ends it before that if ctx ends. It fails when the
+// session is broken off.
+func (u Sitter) Sit(ctx context.Context, login *imap.Session) error {
+	s := &session{Session: login, ledger: u.Ledger, user: u.User, r: u.Rand}
+	for range 2 + u.Rand.IntN(10) {
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		if err := s.act(); err != nil {
-			l.Ledger.Count(func(c *judge.Counts) { c.Broken++ })
-			return
+			return err
 		}
-		sleep(ctx, l.config.Pause)
+		sleep(ctx, u.Pause)
 	}
 	_, _ = s.Command("LOGOUT")
+	return nil
 }
 
 func (l *Life) refused(err error) {

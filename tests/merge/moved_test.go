@@ -60,7 +60,7 @@ func TestBothMoved(t *testing.T) {
 				[]string{"Archive a", "INBOX a", "INBOX b", "Work a"}},
 		} {
 			for _, alone := range []bool{false, true} { // then what users removed is in the records only
-				if alone && c.then != nil {
+				if alone && !strings.Contains(c.why, "another one's") {
 					continue
 				}
 				reset(s.t)

@@ -6,7 +6,8 @@ import "slices"
 // sync stores it anew with a higher one on both, and removes the first. If its user moves that in the same moment,
 // it lies where they moved it to, and anew where it was. And with Maildir both stay if it came only then.
 
-// listed is what both sides had before doveadm sync.
+// listed is what both sides had before the first doveadm sync of a pass: what users removed may show one list later
+// than what they put elsewhere.
 type listed struct{ active, other *View }
 
 // anew takes away what was stored so. before is empty if doveadm sync did not run; set gets

@@ -75,7 +75,7 @@ type merger struct {
 	ends   map[string]logEnd // and where its logs ended
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
 	joined bool              // doveadm sync ran in this pass
-	listed listed            // what it found
+	listed listed            // what it found the first time
 	calm   int               // rounds on end in which it had nothing in its way
 	out    outcome
 }
@@ -198,7 +198,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
 	}
-	m.listed = listed{a, o}
+	if m.listed.active == nil {
+		m.listed = listed{a, o}
+	}
 	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {
 		m.calm = 0

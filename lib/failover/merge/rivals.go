@@ -37,6 +37,9 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			if arrived := in(doomed, inboxThere); len(arrived) > 0 {
 				doomed = arrived
 			} else if len(doomed) > 1 {
+				if doomed[0].Saved == doomed[1].Saved {
+					continue // nobody knows which is a copy: rather than that, what was deleted is back
+				}
 				doomed = doomed[:1]
 			}
 			p.setAside(&p.other, nil, doomed...)
