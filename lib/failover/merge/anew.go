@@ -10,9 +10,9 @@ import "slices"
 // than what they put elsewhere.
 type listed struct{ active, other *View }
 
-// anew takes away what was stored so. before is empty if doveadm sync did not run; set gets
-// the delivery ids of what is set aside.
-func anew(before listed, active, other *View, set map[string]bool) []step {
+// anew takes away what was stored so, but for what were has: of that surplus takes an instance away, and two
+// may be all. before is empty if doveadm sync did not run; set gets the delivery ids of what is set aside.
+func anew(before listed, active, other *View, were map[string]moved, set map[string]bool) []step {
 	if before.active == nil {
 		return nil
 	}
@@ -21,7 +21,7 @@ func anew(before listed, active, other *View, set map[string]bool) []step {
 	var steps []step
 	for guid, now := range instances(active, several) {
 		was := slices.Concat(here[guid], there[guid])
-		if len(now) != 2 || len(was) > 1 {
+		if _, apart := were[guid]; apart || len(now) != 2 || len(was) > 1 {
 			continue
 		}
 		if now[0].UID < now[1].UID {

@@ -221,7 +221,7 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 // what was moved while it stored that anew.
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
 	set := map[string]bool{}
-	steps, rest := anew(m.listed, a, o, set), m.record.Were
+	steps, rest := anew(m.listed, a, o, m.record.Were, set), m.record.Were
 	if len(rest) > 0 {
 		here, there, err := m.folders(ctx)
 		if err != nil {

@@ -103,7 +103,7 @@ func TestByMove(t *testing.T) {
 func TestAnew(t *testing.T) {
 	taken := func(folder string) []Message { return []Message{real(folder, 7, "h", "Q2.mx")} }
 	first, copied := lies(inbox, 7, 0), lies(work, 1, 0)
-	moved := []Message{copied, lies(inbox, 9, 0, `\Seen`)}
+	apart := []Message{copied, lies(inbox, 9, 0, `\Seen`)}
 	twice := []Message{lies(inbox, 9, 0), lies(inbox, 8, 0, `\Seen`)}
 	goes := []string{`flag ` + work + ` 1 \Seen`, "aside INBOX 9"}
 	goesTwice := []string{`flag INBOX 9 \Seen`, "aside INBOX 8"}
@@ -114,18 +114,18 @@ func TestAnew(t *testing.T) {
 		goneBefore, gone        int
 		want                    []string
 	}{
-		"of this side, moved":             {with(taken(inbox), first), taken(inbox), moved, 0, 1, goes},
-		"of the other side":               {taken(inbox), with(taken(inbox), first), moved, 2, 3, goes},
-		"not moved":                       {with(taken(inbox), first), taken(inbox), moved, 1, 1, nil},
-		"moved twice":                     {with(taken(inbox), first), taken(inbox), moved, 0, 2, nil},
-		"both had it":                     {with(taken(inbox), first), with(taken(inbox), first), moved, 0, 1, nil},
-		"a copy was there before":         {with(taken(inbox), first, copied), taken(inbox), moved, 0, 1, nil},
-		"nothing else in that folder":     {with(nil, first), taken(archive), moved, 0, 1, nil},
-		"it has the UID that it had":      {with(taken(inbox), moved[1]), taken(inbox), moved, 0, 1, nil},
-		"it was in a third folder":        {with(taken(inbox), lies(archive, 1, 0)), taken(inbox), moved, 0, 1, nil},
-		"once":                            {with(taken(inbox), first), taken(inbox), moved[1:], 0, 1, nil},
-		"three times":                     {with(taken(inbox), first), taken(inbox), with(moved, lies(later, 1, 0)), 0, 1, nil},
-		"came only then, and was copied":  {taken(inbox), taken(inbox), moved, 0, 1, nil},
+		"of this side, moved":             {with(taken(inbox), first), taken(inbox), apart, 0, 1, goes},
+		"of the other side":               {taken(inbox), with(taken(inbox), first), apart, 2, 3, goes},
+		"not moved":                       {with(taken(inbox), first), taken(inbox), apart, 1, 1, nil},
+		"moved twice":                     {with(taken(inbox), first), taken(inbox), apart, 0, 2, nil},
+		"both had it":                     {with(taken(inbox), first), with(taken(inbox), first), apart, 0, 1, nil},
+		"a copy was there before":         {with(taken(inbox), first, copied), taken(inbox), apart, 0, 1, nil},
+		"nothing else in that folder":     {with(nil, first), taken(archive), apart, 0, 1, nil},
+		"it has the UID that it had":      {with(taken(inbox), apart[1]), taken(inbox), apart, 0, 1, nil},
+		"it was in a third folder":        {with(taken(inbox), lies(archive, 1, 0)), taken(inbox), apart, 0, 1, nil},
+		"once":                            {with(taken(inbox), first), taken(inbox), apart[1:], 0, 1, nil},
+		"three times":                     {with(taken(inbox), first), taken(inbox), with(apart, lies(later, 1, 0)), 0, 1, nil},
+		"came only then, and was copied":  {taken(inbox), taken(inbox), apart, 0, 1, nil},
 		"both in one folder":              {with(taken(inbox), first), taken(inbox), twice, 0, 0, goesTwice},
 		"came only then":                  {taken(inbox), taken(inbox), twice, 0, 0, goesTwice},
 		"and came from another":           {with(taken(inbox), lies(archive, 1, 0)), taken(inbox), twice, 0, 0, nil},
@@ -135,12 +135,16 @@ func TestAnew(t *testing.T) {
 	} {
 		set := map[string]bool{}
 		before := listed{&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}}
-		steps := anew(before, &View{Real: c.now, Deleted: deletedAt(make([]int64, c.gone)...)}, &View{}, set)
+		now := &View{Real: c.now, Deleted: deletedAt(make([]int64, c.gone)...)}
+		if steps := anew(before, now, &View{}, map[string]moved{"g": {}}, set); len(steps)+len(set) > 0 {
+			t.Errorf("%s, and it lay in two places before: %q", why, words(steps))
+		}
+		steps := anew(before, now, &View{}, nil, set)
 		if got := words(steps); !slices.Equal(got, c.want) || set["Q1.mx"] != (len(c.want) > 0) {
 			t.Errorf("%s: %q, set aside are %v", why, got, set)
 		}
 	}
-	if steps := anew(listed{}, &View{Real: moved, Deleted: deletedAt(1)}, &View{}, nil); len(steps) > 0 {
+	if steps := anew(listed{}, &View{Real: apart, Deleted: deletedAt(1)}, &View{}, nil, nil); len(steps) > 0 {
 		t.Errorf("before doveadm sync: %q", words(steps))
 	}
 }
