@@ -136,11 +136,11 @@ func (d *division) verdict() {
 		d.t.Fatal(err)
 	}
 	d.t.Logf("\n%s%s", &table, v.Details(5))
-	// Users who act three times a second, on two sides that come together, undo some of what they did. What they move just when
-	// the other side's move is carried over may stay in both places.
 	for _, f := range slices.Concat(v.Lost, v.Doubled, v.Sides, v.Damaged) {
 		d.t.Logf("%s\n%s\n%s", f, lines(d.ledger.History(f)), strings.Join(d.said[f.User], "\n"))
 	}
+	// Users who act three times a second on two sides that come together undo some of what they did, and what they move just
+	// when the other side's move is carried over may stay in both places.
 	if wrong := v.Wrong(judge.Limits{"resurrected": 4, "flags": 8, "folders": 8, "doubled": 1}); wrong != "" {
 		d.t.Errorf("the judge found %s; RPLAN_SEED=%d does the same things again", wrong, d.seed)
 	}
@@ -162,7 +162,7 @@ func games() []uint64 {
 	return []uint64{uint64(time.Now().UnixNano() % 1e6)}
 }
 
-// TestDivided: the judge of the scenarios, on many mailboxes and no daemon but Dovecot.
+// TestDivided: the judge of the scenarios, on many mailboxes and no daemon but Dovecot. RPLAN_GAMES=20 plays twenty of it.
 func TestDivided(t *testing.T) {
 	collective(t)
 	for _, seed := range games() {
