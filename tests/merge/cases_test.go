@@ -364,6 +364,18 @@ func TestMovedMeanwhile(t *testing.T) {
 	})
 }
 
+// TestCopiedBeforeItGoes: the lost node's message lies where its user put it, and they copy the other node's one
+// just before that goes.
+func TestCopiedBeforeItGoes(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n2", "a")
+		s.imap("n2", "CREATE Work", "SELECT INBOX", "MOVE 1 Work")
+		s.alone("n1")
+		s.on = map[string]func(){"aside on the active side: 1": func() { s.imap("n1", "CREATE Trash", "SELECT INBOX", "COPY 1 Trash") }}
+		s.joins("n1", "Trash a", "Work a")
+	})
+}
+
 // TestUsedMeanwhile: a session on the node that served its user before lasts a
 // moment longer than the comparison after which both sides are taken for equal.
 func TestUsedMeanwhile(t *testing.T) {

@@ -85,7 +85,7 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	p.rivals(a, o, active.Inbox, other, gone, c)
-	p.twins(a, o, active.Inbox, c.twins)
+	p.twins(a, o, active.Inbox, c)
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
 	if c.both {

@@ -88,8 +88,9 @@ type twin struct {
 // when that was lost is delivered again, or both sides had one. A copy that the
 // user made has the GUID of the message. If its user moves this side's message too
 // while doveadm sync brings the other's, that is what they want now, and stands for the first of
-// the others: known are those that were in the inbox.
-func (p *plan) twins(a, o *index, inbox string, known map[string]twin) {
+// the others: c.twins are those that were in the inbox. Once one of the two was set aside, what else there is
+// are copies.
+func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
 		if len(a.byID[id]) < 2 {
 			continue
@@ -100,7 +101,7 @@ func (p *plan) twins(a, o *index, inbox string, known map[string]twin) {
 		}
 		stay := filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] })
 		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
-		if ours := known[id]; arranged[ours.GUID] {
+		if ours := c.twins[id]; arranged[ours.GUID] && !c.set[id] {
 			stay = filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
 			late = filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
 			if len(late) != ours.Theirs {

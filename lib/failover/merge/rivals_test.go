@@ -109,6 +109,9 @@ func TestRivals(t *testing.T) {
 		"and not yet, or no more": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5)},
 			twins:  map[string]twin{"Q1.mx": {g("1"), 2}}},
+		"of which one was set aside, after it was copied": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
+			twins:  map[string]twin{"Q1.mx": {g("1"), 1}}, set: map[string]bool{"Q1.mx": true}},
 		"which is still where it was": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
 			twins:  map[string]twin{"Q1.mx": {g("1"), 1}}, here: []string{"aside INBOX 1"}, doubles: 1},
