@@ -154,22 +154,23 @@ func lines(events []judge.Event) string {
 	return strings.Join(all, "\n")
 }
 
-// games are the seeds, of which one is enough where nobody asks for more.
-func games() []uint64 {
-	if all := seeds(); os.Getenv("RPLAN_GAMES")+os.Getenv("RPLAN_SEED") != "" {
-		return all
+// games are the seeds, and how many users there are of each format. Where nobody asks for more, a small one is enough.
+func games() (all []uint64, users int) {
+	if all = seeds(); os.Getenv("RPLAN_GAMES")+os.Getenv("RPLAN_SEED") != "" {
+		return all, 4
 	}
-	return []uint64{uint64(time.Now().UnixNano() % 1e6)}
+	return []uint64{rand.Uint64()}, 2
 }
 
 // TestDivided: the judge of the scenarios, on many mailboxes and no daemon but Dovecot. RPLAN_GAMES=20 plays twenty of it.
 func TestDivided(t *testing.T) {
 	collective(t)
-	for _, seed := range games() {
+	all, users := games()
+	for _, seed := range all {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			reset(t)
 			d := &division{t: t, seed: seed, said: map[string][]string{}}
-			for i := range 4 * len(formats) {
+			for i := range users * len(formats) {
 				d.users = append(d.users, fmt.Sprint("u", i, "@", formats[i%len(formats)]))
 			}
 			d.mail("n2", true, 4)
