@@ -575,7 +575,11 @@ func reset(t *testing.T) {
 	t.Helper()
 	for _, node := range []string{"n1", "n2"} {
 		for _, dir := range []string{"/var/vmail/" + node, state(node)} {
-			if err := os.RemoveAll(dir); err != nil {
+			err := os.RemoveAll(dir)
+			for end := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(end); err = os.RemoveAll(dir) {
+				time.Sleep(50 * time.Millisecond) // a session that was closed just now writes its last
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
