@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"rplan/lib/failover/merge"
-	"rplan/tests/imap"
 	"rplan/tests/judge"
 	"rplan/tests/life"
 )
@@ -58,8 +57,8 @@ func (d *division) act(stream uint64, nodes ...string) (end func()) {
 func (d *division) mail(node string, copies bool, letters int) {
 	d.t.Helper()
 	var all sync.WaitGroup
+	d.count++
 	for i, user := range d.users {
-		d.count++
 		r := rand.New(rand.NewPCG(d.seed, uint64(d.count)<<32+uint64(i)))
 		all.Go(func() {
 			for n := range letters {
@@ -108,7 +107,6 @@ func (d *division) pass(node string, overlap, alone bool) *merge.Report {
 // read is what a node has of a user's mailbox.
 func (d *division) read(node, user string) judge.Box {
 	d.t.Helper()
-	var s *imap.Session
 	box := judge.Box{}
 	s, err := login(node, user)
 	if err == nil {

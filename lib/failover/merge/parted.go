@@ -39,9 +39,11 @@ func partedNow(active, other *View, left map[string][]int64) map[string]moved {
 			continue
 		}
 		mine, theirs, both := besides(here, there), besides(there, here), shared(here, there)
+		if len(mine) != 1 || len(theirs) != 1 || len(both) != len(here)-1 || !distinct(here) || !distinct(there) {
+			continue
+		}
 		leftHere, leftThere := removals(guid, left, active), removals(guid, other.Left, other)
-		if len(mine) == 1 && len(theirs) == 1 && len(both) == len(here)-1 && distinct(here) && distinct(there) &&
-			moves(mine[0], leftHere) && moves(theirs[0], leftThere) {
+		if moves(mine[0], leftHere) && moves(theirs[0], leftThere) {
 			all[guid] = lay(mine, theirs, both, leftHere, leftThere)
 		}
 	}
