@@ -31,13 +31,13 @@ func (n *node) contrib(name string) string {
 		"/run/systemd/system", n.path("no-systemd"), "PATH=", "PATH="+filepath.Dir(binary)+":").Replace(string(text))
 }
 
-// scheduled is a node of user list with an archive of Mailman 2.
-func scheduled(t *testing.T) *node {
+// scheduled is a node of user list with an archive of Mailman 2, of 92 messages.
+func scheduled(t *testing.T) (*node, *archive.PipermailTree) {
 	n := newNode(t, "", "archives/private")
 	n.list = true
-	_, err := archive.Pipermail(n.dir, "dev", recently(71, 92, 180).Mails(), archive.PipermailOptions{})
+	tree, err := archive.Pipermail(n.dir, "dev", recently(71, 92, 180).Mails(), archive.PipermailOptions{})
 	n.must(err)
-	return n
+	return n, tree
 }
 
 // shell runs a line as user list, without a terminal.
@@ -50,10 +50,16 @@ func (n *node) shell(line string) said {
 }
 
 // checkTree fails unless pages went, all that is there is the user list's, and www-data can read the links.
-func (n *node) checkTree(before map[string]string) {
+func (n *node) checkTree(tree *archive.PipermailTree) {
 	n.Helper()
-	if now := n.files("archives/private"); len(now) > len(before)/3*2 || len(now) < 20 {
-		n.Errorf("%d of %d files are left", len(now), len(before))
+	gone := 0
+	for _, page := range tree.Pages {
+		if _, err := os.Stat(n.path(page.Path)); err != nil {
+			gone++
+		}
+	}
+	if gone < 20 || gone > 60 { // half of them are old enough
+		n.Errorf("%d of %d pages are gone", gone, len(tree.Pages))
 	}
 	list, err := os.Stat(n.path("archives"))
 	n.must(err)
@@ -77,7 +83,7 @@ func (n *node) checkTree(before map[string]string) {
 }
 
 func TestCron(t *testing.T) {
-	n := scheduled(t)
+	n, tree := scheduled(t)
 	before := n.files("archives/private")
 	path, line := "", ""
 	for l := range strings.Lines(n.contrib("cron/rp-archive-prune")) {
@@ -104,7 +110,7 @@ func TestCron(t *testing.T) {
 			t.Errorf("it says %+v", s)
 		}
 	}
-	n.checkTree(before)
+	n.checkTree(tree)
 	if samples := n.samples("prune.prom"); samples[`rplan_archive_messages list=dev`] != 92 || samples["rplan_archive_failures"] != 0 {
 		t.Errorf("%v", samples)
 	}
@@ -122,8 +128,7 @@ func TestCron(t *testing.T) {
 // The unit of systemd gives the program no more than it needs, and that much.
 func TestUnit(t *testing.T) {
 	analyze := need.Program(t, "systemd-analyze", "strace", "httxt2dbm")
-	n := scheduled(t)
-	before := n.files("archives/private")
+	n, tree := scheduled(t)
 	unit := n.contrib("systemd/rp-archive-prune.service")
 	value := func(key string) string {
 		t.Helper()
@@ -145,7 +150,7 @@ func TestUnit(t *testing.T) {
 	if s := n.shell(umask + "exec strace -f -qq -o " + log + " -e signal=none " + value("ExecStart")); s != (said{}) {
 		t.Errorf("it says %+v", s)
 	}
-	n.checkTree(before)
+	n.checkTree(tree)
 	group, err := exec.Command(analyze, "syscall-filter", value("SystemCallFilter")).Output()
 	n.must(err)
 	allowed := n.syscalls(analyze, string(group))
@@ -212,7 +217,7 @@ func (n *node) samples(name string) map[string]float64 {
 
 // Table, --json and --metrics say the same.
 func TestOneTruth(t *testing.T) {
-	n := scheduled(t)
+	n, _ := scheduled(t)
 	n.mbox("archives/private/small.mbox", recently(72, 5, 30).Mails())
 	archive.MHonArc(t, n.path("archives/private/small.mbox"), n.path("archives/private/small"), archive.MHonArcOptions{})
 	reports := n.report(0, "--keep-mbox", "120d", "--metrics", n.path("report.prom"))
