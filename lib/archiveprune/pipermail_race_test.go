@@ -158,7 +158,8 @@ var swaps = map[string]func(s *pipermailScene, month, outside string) (begin, en
 func (s *pipermailScene) swap(p, to string) (begin, end func()) {
 	at, aside := s.at(p), filepath.Join(s.dir, "aside")
 	return func() {
-			if os.Rename(at, aside) == nil && to != "" {
+			// What is aside stays there until it can be put back.
+			if unix.Renameat2(unix.AT_FDCWD, at, unix.AT_FDCWD, aside, unix.RENAME_NOREPLACE) == nil && to != "" {
 				_ = os.Symlink(to, at)
 			}
 		}, func() {

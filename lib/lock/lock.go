@@ -22,7 +22,10 @@ import (
 const poll = 50 * time.Millisecond
 
 // Lock is a lock that is held.
-type Lock struct{ file *os.File }
+type Lock struct {
+	file  *os.File
+	given bool // to another process, which may hold it for longer
+}
 
 // Acquire takes the lock on the file at path, which it makes if need be, and
 // writes this process's id into it. If another holds the lock, it waits as long
@@ -48,15 +51,21 @@ func AcquireFile(ctx context.Context, f *os.File, wait time.Duration) (*Lock, er
 	// For people, and for the message of who comes second: nothing depends on it.
 	f.Truncate(0)
 	fmt.Fprintln(f, os.Getpid())
-	return &Lock{f}, nil
+	return &Lock{file: f}, nil
 }
 
 // File is for a process that is started and is to hold the lock too, for as long as it lives.
-func (l *Lock) File() *os.File { return l.file }
+func (l *Lock) File() *os.File {
+	l.given = true
+	return l.file
+}
 
 // Release gives the lock up. A second call does nothing.
 func (l *Lock) Release() {
 	l.file.Truncate(0)
+	if !l.given {
+		syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) // what is just being started has the file too, until execve(2) is done
+	}
 	l.file.Close()
 }
 

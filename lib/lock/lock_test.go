@@ -148,6 +148,32 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// Nor one that is only being started.
+func TestReleasedWhileChildrenStart(t *testing.T) {
+	path, program := filepath.Join(t.TempDir(), "lock"), need.Program(t, "true")
+	for range 2 {
+		stop, stopped := make(chan bool), make(chan bool)
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if err := exec.Command(program).Run(); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		}()
+		defer func() { close(stop); <-stopped }()
+	}
+	for range 3000 {
+		mustAcquire(t, path, 0).Release()
+	}
+}
+
 // A child that outlives us must not keep the lock.
 func TestChildrenDoNotInherit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")

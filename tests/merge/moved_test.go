@@ -174,7 +174,10 @@ func TestStoredAnew(t *testing.T) {
 // TestBothMovedMeanwhile: a session on the node that served its user before lasts longer than the first look at it.
 func TestBothMovedMeanwhile(t *testing.T) {
 	everyFormat(t, func(s *scene) {
-		for _, step := range []string{"list", "doveadm sync"} {
+		for _, c := range []struct {
+			step  string
+			after time.Duration
+		}{{"doveadm sync", 0}, {"list", 0}, {"list", 5}} {
 			reset(s.t)
 			s.overlap = false
 			s.mail("n2", "a")
@@ -185,8 +188,14 @@ func TestBothMovedMeanwhile(t *testing.T) {
 			s.merge("n1")
 			s.imap("n1", "SELECT INBOX", "MOVE 1 Work")
 			s.overlap = true
-			s.on = map[string]func(){step: func() { s.imap("n2", "SELECT INBOX", "MOVE 1 Archive") }}
+			s.on = map[string]func(){c.step: func() {
+				time.Sleep(c.after * time.Millisecond)
+				s.imap("n2", "SELECT INBOX", "MOVE 1 Archive")
+			}}
 			s.joins("n1", "Work a")
+			if s.t.Failed() {
+				s.t.Fatal(c)
+			}
 		}
 	})
 }

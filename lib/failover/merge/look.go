@@ -49,8 +49,40 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 	return a, o, p, nil
 }
 
-// views lists both sides at once.
+// views lists both sides. Where users may be at work on both it does so anew if they were meanwhile, and leaves it
+// at the last of tries: what one of them moves just then is in both folders, or in neither.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
+	const tries = 4
+	for range tries {
+		here, there, err := m.stamps(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a, o, err = m.lists(ctx); err != nil {
+			return nil, nil, err
+		}
+		if o == nil || !m.both && !m.task.Overlap {
+			break
+		}
+		after, afterThere, err := m.stamps(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if after.Real == here.Real && afterThere.Real == there.Real {
+			break
+		}
+	}
+	here := ids(a.Real)
+	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
+	maps.Copy(m.seen, here)
+	if o != nil {
+		maps.Copy(m.seen, ids(o.Real))
+	}
+	return a, o, nil
+}
+
+// lists lists both sides at once.
+func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 	var failed error
 	done := make(chan struct{})
 	go func() {
@@ -62,16 +94,7 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	m.step("list")
 	a, err = m.active.list(ctx)
 	<-done
-	if err = errors.Join(err, failed); err != nil {
-		return nil, nil, err
-	}
-	here := ids(a.Real)
-	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
-	maps.Copy(m.seen, here)
-	if o != nil {
-		maps.Copy(m.seen, ids(o.Real))
-	}
-	return a, o, nil
+	return a, o, errors.Join(err, failed)
 }
 
 // deaths are the deliveries that users seem to have deleted, and of which that was
