@@ -143,6 +143,25 @@ func TestBothMovedClash(t *testing.T) {
 	})
 }
 
+// TestFlagsOfCopied: a message was moved on one side, and copied after that; the flags that it has on the other
+// are its own, not the copy's.
+func TestFlagsOfCopied(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, moves := range []string{"n1", "n2"} {
+			reset(s.t)
+			s.mail("n2", "a")
+			s.imap("n2", "CREATE Work", "CREATE Archive")
+			s.merge("n2")
+			s.merge("n2")
+			s.imap(moves, "SELECT INBOX", "MOVE 1 Work")
+			time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+			s.imap(moves, "SELECT Work", "COPY 1 Archive")
+			s.imap(other(moves), "SELECT INBOX", `STORE 1 +FLAGS (\Seen)`)
+			s.joins("n1", "Archive a", `Work a \Seen`)
+		}
+	})
+}
+
 // TestStoredAnew: both sides have new messages with the same UIDs, and while doveadm sync gives them others, the user
 // moves those of one, or they come just then: it has stored them already, which a COPY stands for, and does not remove the first.
 func TestStoredAnew(t *testing.T) {

@@ -30,7 +30,7 @@ func anew(before listed, active, other *View, were map[string]moved, set map[str
 		kept, extra := now[0], now[1] // what is in one folder twice, and was at most once
 		if kept.Folder != extra.Folder {
 			removed := func(active, other *View) int {
-				return len(removals(guid, nil, active)) + len(removals(guid, nil, other))
+				return len(active.removals(guid)) + len(other.removals(guid))
 			}
 			if len(was) == 0 || removed(active, other) != removed(before.active, before.other)+1 {
 				continue // a copy, or nobody knows

@@ -94,7 +94,11 @@ func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 	m.step("list")
 	a, err = m.active.list(ctx)
 	<-done
-	return a, o, errors.Join(err, failed)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, nil, err
+	}
+	a.Left = m.record.Left
+	return a, o, nil
 }
 
 // deaths are the deliveries that users seem to have deleted, and of which that was

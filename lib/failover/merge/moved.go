@@ -12,17 +12,22 @@ import (
 // finds out who moved it, but unites flags only within a folder, and leaves a
 // message that both moved in the folders of both.
 
-// carry gives messages of one side the flags that they have on the other, where
-// they lie in another folder, or were moved to the same one and are new there. A
-// message that is in several folders is several to its user.
-func carry(from, to map[string][]Message) []step {
-	var steps []step
-	for _, guid := range slices.Sorted(maps.Keys(to)) {
-		if here, there := to[guid], from[guid]; len(here) == 1 && len(there) == 1 && here[0].place() != there[0].place() {
-			steps = append(steps, unite(here, there[0].Flags)...)
+// carry gives messages of both sides the flags that they have on the other, where they lie in another
+// folder, or were moved to the same one and are new there. A copy is another message to its user:
+// of several, only the one that they moved, or had first, gets and gives any.
+func carry(active, other *View) (here, there []step) {
+	a, o := byGUID(active.Real), byGUID(other.Real)
+	for _, guid := range slices.Sorted(maps.Keys(a)) {
+		ours, theirs := a[guid], o[guid]
+		one := len(ours) == 1 && len(theirs) == 1 && ours[0].place() != theirs[0].place()
+		if !one && (len(theirs) == 0 || len(besides(ours, theirs)) < len(ours)) {
+			continue
 		}
+		mine, its := byMove(ours, active.removals(guid))[0], byMove(theirs, other.removals(guid))[0]
+		here = append(here, unite([]Message{mine}, its.Flags)...)
+		there = append(there, unite([]Message{its}, mine.Flags)...)
 	}
-	return steps
+	return here, there
 }
 
 // moved is in which folders a message lay before doveadm sync, on each side: first
@@ -57,14 +62,13 @@ func namesOf(folders map[string]string, guids []string) []string {
 
 // apart are the messages, by GUID, that both sides have, but in no folder that is
 // the same: both moved it, whatever copies their user made besides, or one of them did.
-// left is what is known of what users removed on the active side.
-func apart(active, other *View, left map[string][]int64) map[string]moved {
+func apart(active, other *View) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
 	for guid, here := range byGUID(active.Real) {
 		there := o[guid]
 		if len(there) > 0 && len(besides(here, there)) == len(here) {
-			all[guid] = lay(here, there, nil, removals(guid, left, active), removals(guid, other.Left, other))
+			all[guid] = lay(here, there, nil, active.removals(guid), other.removals(guid))
 		}
 	}
 	return all
@@ -104,9 +108,9 @@ func byArrival(x, y Message) int {
 	return cmp.Or(cmp.Compare(x.Saved, y.Saved), cmp.Compare(x.UID, y.UID))
 }
 
-// removals are when users removed instances of a message on a side since both were equal.
-func removals(guid string, left map[string][]int64, v *View) []int64 {
-	at := slices.Clone(left[guid])
+// removals are when users removed instances of a message on this side since both were equal.
+func (v *View) removals(guid string) []int64 {
+	at := slices.Clone(v.Left[guid])
 	for _, d := range v.Deleted {
 		if d.GUID == guid {
 			at = append(at, d.Saved)
@@ -119,7 +123,7 @@ func removals(guid string, left map[string][]int64, v *View) []int64 {
 // active side's folder wins. What has a delivery id goes to the copies first, as every message does.
 // here and there are the folders by name, as were has them. rest is what is left of were after it,
 // and set gets the delivery ids of what is set aside.
-func surplus(active, other *View, were map[string]moved, left map[string][]int64, here, there map[string]string, set map[string]bool) (steps []step, rest map[string]moved) {
+func surplus(active, other *View, were map[string]moved, here, there map[string]string, set map[string]bool) (steps []step, rest map[string]moved) {
 	rest = maps.Clone(were)
 	o := byGUID(other.Real)
 	for guid, messages := range byGUID(active.Real) {
@@ -127,7 +131,7 @@ func surplus(active, other *View, were map[string]moved, left map[string][]int64
 		if !moved {
 			continue
 		}
-		now := [2]int{len(removals(guid, left, active)), len(removals(guid, other.Left, other))}
+		now := [2]int{len(active.removals(guid)), len(other.removals(guid))}
 		was = was.followed(messages, here, now)
 		if !was.joined(messages, here) {
 			continue
@@ -193,7 +197,7 @@ func byGUID(messages []Message) map[string][]Message {
 
 // apart notes what lies in different folders, or is two messages, before doveadm sync.
 func (m *merger) apart(ctx context.Context, a, o *View) error {
-	were, twins := apart(a, o, m.record.Left), met(a, o)
+	were, twins := apart(a, o), met(a, o)
 	if err := m.parted(a, o, were); err != nil {
 		return err
 	}
@@ -228,7 +232,7 @@ func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error)
 			return false, err
 		}
 		var more []step
-		more, rest = surplus(a, o, rest, m.record.Left, here, there, set)
+		more, rest = surplus(a, o, rest, here, there, set)
 		steps = append(steps, more...)
 	}
 	if len(steps) == 0 {

@@ -68,8 +68,8 @@ func TestSurplus(t *testing.T) {
 	} {
 		were, set := map[string]moved{"g": c.was, "h": apartNow}, map[string]bool{}
 		left := map[string][]int64{"g": make([]int64, c.goneHere)} // as the record has it, or as it is still there
-		a, o := &View{Real: c.messages}, &View{Real: c.there, Deleted: deletedAt(make([]int64, c.goneThere)...)}
-		steps, rest := surplus(a, o, were, left, names, names, set)
+		a, o := &View{Real: c.messages, Left: left}, &View{Real: c.there, Deleted: deletedAt(make([]int64, c.goneThere)...)}
+		steps, rest := surplus(a, o, were, names, names, set)
 		if got := words(steps); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q", why, got)
 		}

@@ -30,7 +30,7 @@ const slowly = 10
 
 // partedNow are the messages, by GUID, that both sides have once where the other has not,
 // besides copies that are the same on both, and of which another instance was removed on each side when they were put there.
-func partedNow(active, other *View, left map[string][]int64) map[string]moved {
+func partedNow(active, other *View) map[string]moved {
 	o := byGUID(other.Real)
 	all := map[string]moved{}
 	for guid, here := range byGUID(active.Real) {
@@ -42,7 +42,7 @@ func partedNow(active, other *View, left map[string][]int64) map[string]moved {
 		if len(mine) != 1 || len(theirs) != 1 || len(both) != len(here)-1 || !distinct(here) || !distinct(there) {
 			continue
 		}
-		leftHere, leftThere := removals(guid, left, active), removals(guid, other.Left, other)
+		leftHere, leftThere := active.removals(guid), other.removals(guid)
 		if moves(mine[0], leftHere) && moves(theirs[0], leftThere) {
 			all[guid] = lay(mine, theirs, both, leftHere, leftThere)
 		}
@@ -74,7 +74,7 @@ func moves(m Message, removed []int64) bool {
 
 // parted adds to what lay apart what both sides moved though both have a copy of it.
 func (m *merger) parted(a, o *View, were map[string]moved) error {
-	found := partedNow(a, o, m.record.Left)
+	found := partedNow(a, o)
 	if len(found) == 0 {
 		return nil
 	}

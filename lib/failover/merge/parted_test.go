@@ -34,10 +34,8 @@ func TestPartedNow(t *testing.T) {
 		"both moved it to one folder":         {here, []Message{copied, lies(archive, 7, 200)}, deletedAt(101), deletedAt(200), nil, nil, false},
 		"only this side has it somewhere new": {here, there[:1], deletedAt(101), deletedAt(200), nil, nil, false},
 	} {
-		a, o := &View{Real: c.here, Deleted: c.goneHere}, &View{Real: c.there, Deleted: c.goneThere}
-		left := map[string][]int64{"g": c.leftHere}
-		o.Left = map[string][]int64{"g": c.leftThere}
-		got := partedNow(a, o, left)
+		left := func(at []int64) map[string][]int64 { return map[string][]int64{"g": at} }
+		got := partedNow(&View{Real: c.here, Deleted: c.goneHere, Left: left(c.leftHere)}, &View{Real: c.there, Deleted: c.goneThere, Left: left(c.leftThere)})
 		want := map[string]moved{}
 		if c.want {
 			want["g"] = moved{Here: []string{archive}, There: []string{later}, Both: []string{work}, Since: 200, UIDs: [2]uint32{1, 7}, Left: [2]int{len(c.goneHere) + len(c.leftHere), len(c.goneThere) + len(c.leftThere)}}

@@ -89,9 +89,9 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
 	if c.both {
-		here, there := byGUID(active.Real), byGUID(other.Real)
-		p.active.add(carry(there, here)...)
-		p.other.add(carry(here, there)...)
+		here, there := carry(active, other)
+		p.active.add(here...)
+		p.other.add(there...)
 	}
 	p.adopt(&p.active, active.Copies, func(m Message) bool {
 		// What is in a folder of the other side comes by doveadm sync, unless that fails.

@@ -109,6 +109,14 @@ func TestPrepare(t *testing.T) {
 		"flags of a message that was moved go with it if both sides were used": {
 			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`, `\Deleted`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}},
+		"and if it was copied, with the one that was moved": {
+			active: View{Real: []Message{lies(work, 2, 200), lies(archive, 1, 100)}, Deleted: deletedAt(101)}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true,
+			here: []string{`flag Archive 1 \Seen`}},
+		"or the one that was there first": {
+			active: View{Real: []Message{lies(archive, 1, 100, "$Later")}}, other: View{Real: []Message{lies(work, 2, 200, `\Flagged`), lies(inbox, 7, 50, `\Seen`)}}, both: true,
+			here: []string{`flag Archive 1 \Seen`}, there: []string{"flag INBOX 7 $Later"}},
+		"but not if one lies where it lies on the other side": {
+			active: View{Real: []Message{lies(inbox, 7, 50), lies(archive, 1, 100)}}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true},
 		"also within a folder, where it is new": {
 			active: View{Real: []Message{real(inbox, 9, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`)}}, both: true,
 			here: []string{`flag INBOX 9 \Seen`}},

@@ -22,7 +22,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 		if o.shares(id, a.guids) { // as most do
 			continue
 		}
-		ours, theirs := a.byID[id], byMove(o.byID[id], removals(o.byID[id][0].GUID, other.Left, other))
+		ours, theirs := a.byID[id], byMove(o.byID[id], other.removals(o.byID[id][0].GUID))
 		arrivedHere, arrivedThere := in(ours, inboxHere), in(theirs, inboxThere)
 		switch {
 		case len(ours) > 0 && !slices.ContainsFunc(ours, func(m Message) bool { return !removed[m.GUID] }):

@@ -32,7 +32,7 @@ type View struct {
 	Deleted []Message          // what the user deleted since the last pass
 	Dropped []string           // GUIDs of folders that were deleted, also long ago
 	Inbox   string             // GUID of the inbox; "" where nobody needs to know
-	Left    map[string][]int64 // what the node's record has of it, see there
+	Left    map[string][]int64 // what the side's record has of it, see there
 }
 
 // ids are the delivery ids of the messages.

@@ -107,7 +107,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		equal(active, other)
-		partedNow(active, other, nil)
+		partedNow(active, other)
 		_ = words(p.active.steps)
 	})
 }
