@@ -259,16 +259,19 @@ func (l *letter) move(i *item, e Event) {
 }
 
 // at is the item that a user means by this token in this folder: one that is
-// there for certain before one that may be, and before one that they see in
-// a place where the ledger does not know it.
+// there for certain before one that may be, and before one that was there, as another
+// node may still show it, and that before one that they see in a place where the ledger does not know it.
 func (l *letter) at(folder string) *item {
 	rank := func(i *item) int {
 		r := 0
-		if i.deleted {
-			r += 8
-		}
 		if !i.folders[folder] {
 			r += 4
+		}
+		if !i.folders[folder] && !i.been[folder] {
+			r += 12
+		}
+		if i.deleted {
+			r += 8
 		}
 		if i.maybe {
 			r += 2

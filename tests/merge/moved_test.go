@@ -143,21 +143,28 @@ func TestBothMovedClash(t *testing.T) {
 	})
 }
 
-// TestFlagsOfCopied: a message was moved on one side, and copied after that; the flags that it has on the other
-// are its own, not the copy's.
+// TestFlagsOfCopied: a message was moved on one side, and copied before or after that; the flags that it has on the
+// other are its own, not the copy's.
 func TestFlagsOfCopied(t *testing.T) {
 	everyFormat(t, func(s *scene) {
 		for _, moves := range []string{"n1", "n2"} {
-			reset(s.t)
-			s.mail("n2", "a")
-			s.imap("n2", "CREATE Work", "CREATE Archive")
-			s.merge("n2")
-			s.merge("n2")
-			s.imap(moves, "SELECT INBOX", "MOVE 1 Work")
-			time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
-			s.imap(moves, "SELECT Work", "COPY 1 Archive")
-			s.imap(other(moves), "SELECT INBOX", `STORE 1 +FLAGS (\Seen)`)
-			s.joins("n1", "Archive a", `Work a \Seen`)
+			for _, before := range []bool{false, true} {
+				reset(s.t)
+				s.mail("n2", "a")
+				s.imap("n2", "CREATE Work", "CREATE Archive")
+				if before {
+					s.imap("n2", "SELECT INBOX", "COPY 1 Archive")
+				}
+				s.merge("n2")
+				s.merge("n2")
+				s.imap(moves, "SELECT INBOX", "MOVE 1 Work")
+				if !before {
+					time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+					s.imap(moves, "SELECT Work", "COPY 1 Archive")
+				}
+				s.imap(other(moves), "SELECT INBOX", `STORE 1 +FLAGS (\Seen)`)
+				s.joins("n1", "Archive a", `Work a \Seen`)
+			}
 		}
 	})
 }

@@ -115,7 +115,12 @@ func TestPrepare(t *testing.T) {
 		"or the one that was there first": {
 			active: View{Real: []Message{lies(archive, 1, 100, "$Later")}}, other: View{Real: []Message{lies(work, 2, 200, `\Flagged`), lies(inbox, 7, 50, `\Seen`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}, there: []string{"flag INBOX 7 $Later"}},
-		"but not if one lies where it lies on the other side": {
+		"also if there is a copy that both sides have": {
+			active: View{Real: []Message{lies(work, 2, 50), lies(archive, 1, 100)}, Deleted: deletedAt(101)}, other: View{Real: []Message{lies(work, 2, 50), lies(inbox, 7, 50, `\Seen`)}}, both: true,
+			here: []string{`flag Archive 1 \Seen`}},
+		"but not if it was copied at one time and deleted at another": {
+			active: View{Real: []Message{lies(work, 2, 50), lies(archive, 1, 100)}, Deleted: deletedAt(200)}, other: View{Real: []Message{lies(work, 2, 50), lies(inbox, 7, 50, `\Seen`)}}, both: true},
+		"nor if one lies where it lies on the other side": {
 			active: View{Real: []Message{lies(inbox, 7, 50), lies(archive, 1, 100)}}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true},
 		"also within a folder, where it is new": {
 			active: View{Real: []Message{real(inbox, 9, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`)}}, both: true,
