@@ -24,7 +24,7 @@ const poll = 50 * time.Millisecond
 // Lock is a lock that is held.
 type Lock struct {
 	file  *os.File
-	given bool // to another process, which may hold it for longer
+	given bool // to another process, which holds it as long as it lives
 }
 
 // Acquire takes the lock on the file at path, which it makes if need be, and

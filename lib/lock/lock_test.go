@@ -148,7 +148,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Nor one that is only being started.
+// A child that is only being started has the file too, for a moment.
 func TestReleasedWhileChildrenStart(t *testing.T) {
 	path, program := filepath.Join(t.TempDir(), "lock"), need.Program(t, "true")
 	for range 2 {
@@ -183,7 +183,7 @@ func TestChildrenDoNotInherit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { child.Process.Kill(); child.Wait() }()
-	l.Release()
+	l.file.Close() // as if we had died
 	mustAcquire(t, path, 0).Release()
 }
 

@@ -258,20 +258,21 @@ func (l *letter) move(i *item, e Event) {
 	i.been[e.To] = true
 }
 
-// at is the item that a user means by this token in this folder: one that is
-// there for certain before one that may be, and before one that was there, as another
-// node may still show it, and that before one that they see in a place where the ledger does not know it.
+// at is the item that a user means by this token in this folder. First comes what is there, then
+// what was there before the sides were divided, as one of them may still show it, then one that they see where
+// the ledger does not know it; in each case what is certain before what may be.
 func (l *letter) at(folder string) *item {
 	rank := func(i *item) int {
 		r := 0
-		if !i.folders[folder] {
-			r += 4
-		}
-		if !i.folders[folder] && !i.been[folder] {
-			r += 12
+		switch {
+		case i.folders[folder]:
+		case l.divided && i.been[folder]:
+			r += 8
+		default:
+			r += 24
 		}
 		if i.deleted {
-			r += 8
+			r += 12
 		}
 		if i.maybe {
 			r += 2

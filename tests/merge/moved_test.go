@@ -147,21 +147,20 @@ func TestBothMovedClash(t *testing.T) {
 // other are its own, not the copy's.
 func TestFlagsOfCopied(t *testing.T) {
 	everyFormat(t, func(s *scene) {
+		const move, copied = "MOVE 1 Work", "COPY 1 Archive"
 		for _, moves := range []string{"n1", "n2"} {
-			for _, before := range []bool{false, true} {
+			for _, c := range []struct{ both, first, then string }{{"", move, copied}, {"", copied, move}, {copied, move, "NOOP"}} {
 				reset(s.t)
 				s.mail("n2", "a")
 				s.imap("n2", "CREATE Work", "CREATE Archive")
-				if before {
-					s.imap("n2", "SELECT INBOX", "COPY 1 Archive")
+				if c.both != "" {
+					s.imap("n2", "SELECT INBOX", c.both)
 				}
 				s.merge("n2")
 				s.merge("n2")
-				s.imap(moves, "SELECT INBOX", "MOVE 1 Work")
-				if !before {
-					time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
-					s.imap(moves, "SELECT Work", "COPY 1 Archive")
-				}
+				s.imap(moves, "SELECT INBOX", c.first)
+				time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+				s.imap(moves, "SELECT "+map[bool]string{true: "Work", false: "INBOX"}[c.then == copied], c.then)
 				s.imap(other(moves), "SELECT INBOX", `STORE 1 +FLAGS (\Seen)`)
 				s.joins("n1", "Archive a", `Work a \Seen`)
 			}
@@ -203,7 +202,7 @@ func TestBothMovedMeanwhile(t *testing.T) {
 		for _, c := range []struct {
 			step  string
 			after time.Duration
-		}{{"doveadm sync", 0}, {"list", 0}, {"list", 5}} {
+		}{{"doveadm sync", 0}, {"list", 0}, {"list", 5 * time.Millisecond}} {
 			reset(s.t)
 			s.overlap = false
 			s.mail("n2", "a")
@@ -215,9 +214,13 @@ func TestBothMovedMeanwhile(t *testing.T) {
 			s.imap("n1", "SELECT INBOX", "MOVE 1 Work")
 			s.overlap = true
 			s.on = map[string]func(){c.step: func() {
-				time.Sleep(c.after * time.Millisecond)
+				time.Sleep(c.after)
 				s.imap("n2", "SELECT INBOX", "MOVE 1 Archive")
 			}}
+			s.pass("n1")
+			if n := min(2, len(s.said)); c.step == "list" && !slices.Equal(s.said[:n], []string{"list", "list"}) {
+				s.t.Errorf("no list anew after a move: %q", s.said)
+			}
 			s.joins("n1", "Work a")
 			if s.t.Failed() {
 				s.t.Fatal(c)

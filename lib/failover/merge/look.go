@@ -49,35 +49,28 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 	return a, o, p, nil
 }
 
-// views lists both sides. Where users may be at work on both it does so anew if they were meanwhile, and leaves it
-// at the last of tries: what one of them moves just then is in both folders, or in neither.
+// views lists both sides. Where users may be at work on both, a list that was made while they were is made anew,
+// some times: what one of them moves just then is in both of its folders, or in neither.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
-	const tries = 4
-	for range tries {
+	const tries = 3
+	for n := range tries {
+		if a, o, err = m.lists(ctx); err != nil {
+			return nil, nil, err
+		}
+		if n+1 == tries || o == nil || !m.both && !m.task.Overlap {
+			break
+		}
 		here, there, err := m.stamps(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		if a, o, err = m.lists(ctx); err != nil {
-			return nil, nil, err
-		}
-		if o == nil || !m.both && !m.task.Overlap {
+		if here.Real == m.before.Real && there.Real == m.beyond.Real {
 			break
 		}
-		after, afterThere, err := m.stamps(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		if after.Real == here.Real && afterThere.Real == there.Real {
-			break
-		}
+		m.before, m.beyond = here, there
 	}
 	here := ids(a.Real)
 	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
-	maps.Copy(m.seen, here)
-	if o != nil {
-		maps.Copy(m.seen, ids(o.Real))
-	}
 	return a, o, nil
 }
 
@@ -97,7 +90,11 @@ func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 	if err = errors.Join(err, failed); err != nil {
 		return nil, nil, err
 	}
-	a.Left = m.record.Left
+	a.Left = maps.Clone(m.record.Left)
+	maps.Copy(m.seen, ids(a.Real))
+	if o != nil {
+		maps.Copy(m.seen, ids(o.Real))
+	}
 	return a, o, nil
 }
 

@@ -72,6 +72,7 @@ type merger struct {
 	set    map[string]bool   // delivery ids that this pass set aside
 	told   map[string]bool   // ids of deletions that the other side knows
 	before Stamp             // how the active side looked before the last list, or the last doveadm sync
+	beyond Stamp             // likewise, the other side
 	ends   map[string]logEnd // and where its logs ended
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
 	joined bool              // doveadm sync ran in this pass
@@ -148,7 +149,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	m.before = here
+	m.before, m.beyond = here, there
 	if m.ends, err = m.active.ends(); err != nil {
 		return false, err
 	}
@@ -175,7 +176,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	peer := m.record.Peers[m.task.Peer]
 	known := m.joined || !m.both && !peer.Again // else folders may differ in what equal does not see, such as their names
 	if p.empty() && (o == nil || known && equal(a, o)) && peer.Local == m.before.Real {
-		return true, m.finish(ctx, a, o, there)
+		return true, m.finish(ctx, a, o)
 	}
 	m.out.changed = true
 	if err := m.remember(p.aside, p.gone, p.took); err != nil {
@@ -193,7 +194,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		if !p.empty() {
 			return false, nil
 		}
-		return true, m.finish(ctx, a, nil, there)
+		return true, m.finish(ctx, a, nil)
 	}
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
@@ -247,9 +248,8 @@ func (m *merger) sync(ctx context.Context, state string) error {
 
 // finish expunges what was deleted, purges the copies that are not needed any more
 // and records that the sides are equal. A list that was made while the user moved things is no ground
-// to purge anything. there is how the other side looked before the lists were made, as
-// m.before is of this one: what a user did since, on either, is for the next pass.
-func (m *merger) finish(ctx context.Context, a, o *View, there Stamp) error {
+// to purge anything. What a user did since before the lists, on either side, is for the next pass.
+func (m *merger) finish(ctx context.Context, a, o *View) error {
 	if err := m.forget(ctx, a, o); err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func (m *merger) finish(ctx context.Context, a, o *View, there Stamp) error {
 			}
 		}
 		m.record.Peers[m.task.Peer] = peerRecord{
-			Local: m.before.Real, Remote: there.Real, Equal: true, At: now.Unix(),
+			Local: m.before.Real, Remote: m.beyond.Real, Equal: true, At: now.Unix(),
 			State: m.record.Peers[m.task.Peer].State, Tree: m.before.Tree, Again: m.joined && (m.both || m.before.Tree != m.tree), Boot: boot(), Ends: m.ends,
 		}
 	}

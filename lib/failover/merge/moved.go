@@ -14,22 +14,20 @@ import (
 
 // carry gives messages of both sides the flags that they have on the other, where they lie in another
 // folder, or were moved to the same one and are new there. A copy is another message to its user:
-// of several, only the one that they moved, or had first, gets and gives any, and where both sides have
-// one in the same folder, only what was moved for sure.
+// of several, only the one that they moved, or had first, gets and gives any. If they moved
+// more than one, or both sides have a copy in one folder and nothing says that this was a move, nobody knows.
 func carry(active, other *View) (here, there []step) {
 	a, o := byGUID(active.Real), byGUID(other.Real)
 	for _, guid := range slices.Sorted(maps.Keys(a)) {
 		ours, theirs := a[guid], o[guid]
-		mine, its := ours, theirs
-		if len(ours) != 1 || len(theirs) != 1 {
-			mine, its = besides(ours, theirs), besides(theirs, ours)
-		}
-		if len(mine) == 0 || len(its) == 0 || mine[0].place() == its[0].place() {
+		mine, its := unshared(ours, theirs), unshared(theirs, ours)
+		if min(len(mine), len(its)) != 1 {
 			continue
 		}
 		goneHere, goneThere := active.removals(guid), other.removals(guid)
 		x, y := byMove(mine, goneHere)[0], byMove(its, goneThere)[0]
-		if len(mine) == len(ours) || moves(x, goneHere) || moves(y, goneThere) {
+		alone := len(ours) == 1 && len(theirs) == 1 || len(besides(ours, theirs)) == len(ours)
+		if alone || moves(x, goneHere) || moves(y, goneThere) {
 			here = append(here, unite([]Message{x}, y.Flags)...)
 			there = append(there, unite([]Message{y}, x.Flags)...)
 		}

@@ -57,9 +57,16 @@ func besides(messages, others []Message) []Message {
 
 // shared are those that are the same message of the same folder on the other side.
 func shared(messages, others []Message) []Message {
-	return filter(messages, func(m Message) bool {
-		return slices.ContainsFunc(others, func(o Message) bool { return o.place() == m.place() })
-	})
+	return filter(messages, func(m Message) bool { return m.among(others) })
+}
+
+// unshared are the rest.
+func unshared(messages, others []Message) []Message {
+	return filter(messages, func(m Message) bool { return !m.among(others) })
+}
+
+func (m Message) among(others []Message) bool {
+	return slices.ContainsFunc(others, func(o Message) bool { return o.place() == m.place() })
 }
 
 // distinct says whether no two are in one folder.

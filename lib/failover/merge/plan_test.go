@@ -110,7 +110,7 @@ func TestPrepare(t *testing.T) {
 			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 7, "g", "Q1.mx", `\Seen`, `\Deleted`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}},
 		"and if it was copied, with the one that was moved": {
-			active: View{Real: []Message{lies(work, 2, 200), lies(archive, 1, 100)}, Deleted: deletedAt(101)}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true,
+			active: View{Real: []Message{lies(work, 2, 100), lies(archive, 1, 200)}, Deleted: deletedAt(201)}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}},
 		"or the one that was there first": {
 			active: View{Real: []Message{lies(archive, 1, 100, "$Later")}}, other: View{Real: []Message{lies(work, 2, 200, `\Flagged`), lies(inbox, 7, 50, `\Seen`)}}, both: true,
@@ -118,7 +118,12 @@ func TestPrepare(t *testing.T) {
 		"also if there is a copy that both sides have": {
 			active: View{Real: []Message{lies(work, 2, 50), lies(archive, 1, 100)}, Deleted: deletedAt(101)}, other: View{Real: []Message{lies(work, 2, 50), lies(inbox, 7, 50, `\Seen`)}}, both: true,
 			here: []string{`flag Archive 1 \Seen`}},
-		"but not if it was copied at one time and deleted at another": {
+		"also if it was moved to where there is a copy, or back": {
+			active: View{Real: []Message{lies(archive, 1, 50), lies(archive, 2, 100)}, Left: map[string][]int64{"g": {100}}}, other: View{Real: []Message{lies(archive, 1, 50), lies(inbox, 7, 50, `\Seen`)}}, both: true,
+			here: []string{`flag Archive 2 \Seen`, "aside Archive 2"}},
+		"but not if two were moved": {
+			active: View{Real: []Message{lies(inbox, 1, 10, `\Seen`), lies(work, 1, 20)}}, other: View{Real: []Message{lies(archive, 1, 200), lies(later, 1, 100)}, Deleted: deletedAt(100, 200)}, both: true},
+		"nor if it was copied at one time and deleted at another": {
 			active: View{Real: []Message{lies(work, 2, 50), lies(archive, 1, 100)}, Deleted: deletedAt(200)}, other: View{Real: []Message{lies(work, 2, 50), lies(inbox, 7, 50, `\Seen`)}}, both: true},
 		"nor if one lies where it lies on the other side": {
 			active: View{Real: []Message{lies(inbox, 7, 50), lies(archive, 1, 100)}}, other: View{Real: []Message{lies(inbox, 7, 50, `\Seen`)}}, both: true},
