@@ -147,20 +147,17 @@ func TestBothMovedClash(t *testing.T) {
 // other are its own, not the copy's.
 func TestFlagsOfCopied(t *testing.T) {
 	everyFormat(t, func(s *scene) {
-		const move, copied = "MOVE 1 Work", "COPY 1 Archive"
+		const moved, copied = "MOVE 1 Work", "COPY 1 Archive"
 		for _, moves := range []string{"n1", "n2"} {
-			for _, c := range []struct{ both, first, then string }{{"", move, copied}, {"", copied, move}, {copied, move, "NOOP"}} {
+			for _, c := range []struct{ both, first, folder, then string }{{"NOOP", moved, "Work", copied}, {"NOOP", copied, "INBOX", moved}, {copied, moved, "INBOX", "NOOP"}} {
 				reset(s.t)
 				s.mail("n2", "a")
-				s.imap("n2", "CREATE Work", "CREATE Archive")
-				if c.both != "" {
-					s.imap("n2", "SELECT INBOX", c.both)
-				}
+				s.imap("n2", "CREATE Work", "CREATE Archive", "SELECT INBOX", c.both)
 				s.merge("n2")
 				s.merge("n2")
 				s.imap(moves, "SELECT INBOX", c.first)
 				time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
-				s.imap(moves, "SELECT "+map[bool]string{true: "Work", false: "INBOX"}[c.then == copied], c.then)
+				s.imap(moves, "SELECT "+c.folder, c.then)
 				s.imap(other(moves), "SELECT INBOX", `STORE 1 +FLAGS (\Seen)`)
 				s.joins("n1", "Archive a", `Work a \Seen`)
 			}
@@ -221,7 +218,7 @@ func TestBothMovedMeanwhile(t *testing.T) {
 			if n := min(2, len(s.said)); c.step == "list" && !slices.Equal(s.said[:n], []string{"list", "list"}) {
 				s.t.Errorf("no list anew after a move: %q", s.said)
 			}
-			s.joins("n1", "Work a")
+			s.joined("n1", "Work a")
 			if s.t.Failed() {
 				s.t.Fatal(c)
 			}

@@ -34,6 +34,12 @@ func (s *scene) carries() {
 func (s *scene) joins(active string, want ...string) {
 	s.t.Helper()
 	s.pass(active) // with mdbox it may leave the rest to the next
+	s.joined(active, want...)
+}
+
+// joined is the same after that pass.
+func (s *scene) joined(active string, want ...string) {
+	s.t.Helper()
 	s.merge(active)
 	s.both(want...)
 	s.merge(other(active))

@@ -69,8 +69,6 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 		}
 		m.before, m.beyond = here, there
 	}
-	here := ids(a.Real)
-	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
 	return a, o, nil
 }
 
@@ -91,7 +89,9 @@ func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 		return nil, nil, err
 	}
 	a.Left = maps.Clone(m.record.Left)
-	maps.Copy(m.seen, ids(a.Real))
+	here := ids(a.Real)
+	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
+	maps.Copy(m.seen, here)
 	if o != nil {
 		maps.Copy(m.seen, ids(o.Real))
 	}

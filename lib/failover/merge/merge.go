@@ -72,8 +72,8 @@ type merger struct {
 	set    map[string]bool   // delivery ids that this pass set aside
 	told   map[string]bool   // ids of deletions that the other side knows
 	before Stamp             // how the active side looked before the last list, or the last doveadm sync
-	beyond Stamp             // likewise, the other side
 	ends   map[string]logEnd // and where its logs ended
+	beyond Stamp             // how the other side looked before the last list
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
 	joined bool              // doveadm sync ran in this pass
 	listed listed            // what it found the first time
@@ -248,7 +248,7 @@ func (m *merger) sync(ctx context.Context, state string) error {
 
 // finish expunges what was deleted, purges the copies that are not needed any more
 // and records that the sides are equal. A list that was made while the user moved things is no ground
-// to purge anything. What a user did since before the lists, on either side, is for the next pass.
+// to purge anything. What a user did after the stamps from before the lists, on either side, is for the next pass.
 func (m *merger) finish(ctx context.Context, a, o *View) error {
 	if err := m.forget(ctx, a, o); err != nil {
 		return err
