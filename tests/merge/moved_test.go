@@ -170,10 +170,10 @@ func TestFlagsOfCopied(t *testing.T) {
 func TestStoredAnew(t *testing.T) {
 	everyFormat(t, func(s *scene) {
 		for _, node := range []string{"n1", "n2"} {
-			for _, moved := range []bool{true, false} {
+			for moved := range 3 { // times
 				reset(s.t)
 				s.mail("n2", "a")
-				s.imap("n2", "CREATE Work")
+				s.imap("n2", "CREATE Work", "CREATE Archive")
 				s.merge("n2")
 				s.merge("n2")
 				for _, on := range []string{node, other(node)} {
@@ -182,10 +182,11 @@ func TestStoredAnew(t *testing.T) {
 				}
 				want := []string{"INBOX a", "INBOX xn1", "INBOX xn2", "INBOX zn1", "INBOX zn2"}
 				commands := []string{"SELECT INBOX", "COPY 2:3 INBOX"}
-				if moved {
-					want = []string{"INBOX a", "INBOX x" + other(node), "INBOX z" + other(node), "Work x" + node, "Work z" + node}
-					commands = append(commands, "MOVE 2:3 Work")
+				for i, folder := range []string{"Work", "Archive"}[:moved] {
+					want = []string{folder + " x" + node, folder + " z" + node, "INBOX a", "INBOX x" + other(node), "INBOX z" + other(node)}
+					commands = append(commands, []string{"MOVE 2:3 Work", "MOVE 1:2 Archive"}[i], "SELECT "+folder)
 				}
+				slices.Sort(want)
 				s.on = map[string]func(){"doveadm sync": func() { s.imap(node, commands...) }}
 				s.joins("n1", want...)
 			}

@@ -3,7 +3,7 @@ package merge
 import "slices"
 
 // A message whose UID is another one's on the other side cannot be put there with it: doveadm
-// sync stores it anew with a higher one on both, and removes the first. If its user moves that in the same moment,
+// sync stores it anew with a higher one on both, and removes the first. If its user moves that meanwhile, and moves it on,
 // it lies where they moved it to, and anew where it was. And with Maildir both stay if it came only then.
 
 // listed is what both sides had before the first doveadm sync of a pass: what users removed may show one list later
@@ -32,7 +32,7 @@ func anew(before listed, active, other *View, were map[string]moved, set map[str
 			removed := func(active, other *View) int {
 				return len(active.removals(guid)) + len(other.removals(guid))
 			}
-			if len(was) == 0 || removed(active, other) != removed(before.active, before.other)+1 {
+			if len(was) == 0 || removed(active, other) <= removed(before.active, before.other) {
 				continue // a copy, or nobody knows
 			}
 			if kept.Folder == was[0].Folder {

@@ -117,7 +117,7 @@ func TestAnew(t *testing.T) {
 		"of this side, moved":             {with(taken(inbox), first), taken(inbox), apart, 0, 1, goes},
 		"of the other side":               {taken(inbox), with(taken(inbox), first), apart, 2, 3, goes},
 		"not moved":                       {with(taken(inbox), first), taken(inbox), apart, 1, 1, nil},
-		"moved twice":                     {with(taken(inbox), first), taken(inbox), apart, 0, 2, nil},
+		"moved twice":                     {with(taken(inbox), first), taken(inbox), apart, 0, 2, goes},
 		"both had it":                     {with(taken(inbox), first), with(taken(inbox), first), apart, 0, 1, nil},
 		"a copy was there before":         {with(taken(inbox), first, copied), taken(inbox), apart, 0, 1, nil},
 		"nothing else in that folder":     {with(nil, first), taken(archive), apart, 0, 1, nil},
