@@ -109,7 +109,7 @@ func (w *world) live(share float64) {
 	}
 	w.seed++ // the next life does something else
 	w.life = life.Start(w.ctx, w.Lab, w.ledger, life.Config{Seed: w.seed, Users: w.users,
-		Mails: int(float64(w.size.mails) * share), Rate: w.size.rate, Pause: w.size.pause})
+		Mails: int(float64(w.size.mails) * share), Rate: w.size.rate, Pause: w.size.pause, Logins: 10})
 }
 
 // meanwhile lets some time pass, in which the mails of a share would arrive.

@@ -22,8 +22,10 @@ type Config struct {
 	// Mails is how many are sent, to users drawn at random; Rate is how many a second, 0 as many as are taken.
 	Mails int
 	Rate  float64
-	// Pause is how long a user waits between two acts, on average.
-	Pause time.Duration
+	// Pause is how long a user waits between two acts, on average, and Logins how many times as long as their login took, at
+	// least: where that takes long, so does a merge, and nobody does a dozen things while one is under way.
+	Pause  time.Duration
+	Logins int
 }
 
 // Life goes on until it is ended.

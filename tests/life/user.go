@@ -13,38 +13,45 @@ import (
 	"rplan/tests/lab"
 )
 
-// sitting is how long a session may last.
+// sitting is how long a session may last, at least.
 const sitting = 10 * time.Second
 
 // user logs in at random nodes, does some things, and comes again.
 func (l *Life) user(ctx context.Context, u lab.User, r *rand.Rand) {
+	pause := l.config.Pause
 	for ctx.Err() == nil {
-		sleep(ctx, l.config.Pause)
+		sleep(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
-		l.session(ctx, u, pick(r, l.lab.Nodes), r)
+		if took := l.session(ctx, u, pick(r, l.lab.Nodes), r, pause); took > 0 {
+			pause = max(l.config.Pause, time.Duration(l.config.Logins)*took)
+		}
 	}
 }
 
-func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Rand) {
+// session says how long the login took, 0 if there was none.
+func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Rand, pause time.Duration) (took time.Duration) {
 	// What began is brought to its end.
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sitting)
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(sitting, 10*pause))
 	defer cancel()
 	if !reachable(whole, l.lab, at, "993") {
 		l.Ledger.Count(func(c *judge.Counts) { c.Unreachable++ })
-		return
+		return 0
 	}
+	began := time.Now()
 	login, err := l.lab.Login(whole, at, u.Address, lab.Password(u.Address))
 	if err != nil {
 		l.refused(err)
-		return
+		return 0
 	}
+	took = time.Since(began)
 	defer login.Close()
-	sitter := Sitter{Ledger: l.Ledger, User: u.Address, Rand: r, Pause: l.config.Pause}
+	sitter := Sitter{Ledger: l.Ledger, User: u.Address, Rand: r, Pause: pause}
 	if err := sitter.Sit(ctx, login); err != nil {
 		l.Ledger.Count(func(c *judge.Counts) { c.Broken++ })
 	}
+	return took
 }
 
 // Sitter is a user who acts, and writes down what was confirmed.
