@@ -194,6 +194,30 @@ func TestStoredAnew(t *testing.T) {
 	})
 }
 
+// TestStoredAnewAndCopied: what doveadm sync gives another UID, and a copy of it that its user makes and moves meanwhile, stay both.
+func TestStoredAnewAndCopied(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, node := range []string{"n1", "n2"} {
+			reset(s.t)
+			s.mail("n2", "a")
+			s.imap("n2", "CREATE Work", "CREATE Archive")
+			s.merge("n2")
+			s.merge("n2")
+			for _, on := range []string{node, other(node)} {
+				s.must(deliver(on, "24", s.user, text("x"+on)))
+			}
+			s.on = map[string]func(){"doveadm sync": func() {
+				s.imap(node, "SELECT INBOX", "COPY 2 Work")
+				s.on["doveadm sync"] = func() { s.imap(node, "SELECT Work", "MOVE 1 Archive") }
+			}}
+			s.joins("n1", "Archive x"+node, "INBOX a", "INBOX xn1", "INBOX xn2")
+			if len(s.on) > 0 {
+				s.t.Errorf("the copy did not move: %q", s.said)
+			}
+		}
+	})
+}
+
 // TestBothMovedMeanwhile: a session on the node that served its user before lasts longer than the first look at it.
 func TestBothMovedMeanwhile(t *testing.T) {
 	everyFormat(t, func(s *scene) {

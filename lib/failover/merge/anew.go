@@ -7,8 +7,12 @@ import "slices"
 // it lies where they moved it to, and anew where it was. And with Maildir both stay if it came only then.
 
 // listed is what both sides had before the first doveadm sync of a pass: what users removed may show one list later
-// than what they put elsewhere.
-type listed struct{ active, other *View }
+// than what they put elsewhere. besides are the folders, by GUID, in which the lists since showed a message beside the one where it was,
+// one after the other: to move it there is one removal for each, to move a copy there one less.
+type listed struct {
+	active, other *View
+	besides       map[string][]string
+}
 
 // anew takes away what was stored so, but for what were has: of that surplus takes an instance away, and two
 // may be all. before is empty if doveadm sync did not run; set gets the delivery ids of what is set aside.
@@ -32,11 +36,19 @@ func anew(before listed, active, other *View, were map[string]moved, set map[str
 			removed := func(active, other *View) int {
 				return len(active.removals(guid)) + len(other.removals(guid))
 			}
-			if len(was) == 0 || removed(active, other) <= removed(before.active, before.other) {
-				continue // a copy, or nobody knows
+			if len(was) == 0 {
+				continue // nobody knows
 			}
 			if kept.Folder == was[0].Folder {
 				kept, extra = extra, kept
+			}
+			known := before.besides[guid]
+			if len(known) == 0 || known[len(known)-1] != kept.Folder {
+				known = append(known, kept.Folder)
+				before.besides[guid] = known
+			}
+			if removed(active, other) < removed(before.active, before.other)+len(known) {
+				continue // a copy
 			}
 			if extra.UID <= was[0].UID {
 				continue

@@ -200,7 +200,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if m.listed.active == nil {
-		m.listed = listed{a, o}
+		m.listed = listed{a, o, map[string][]string{}}
 	}
 	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {

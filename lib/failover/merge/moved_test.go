@@ -134,7 +134,7 @@ func TestAnew(t *testing.T) {
 		"a folder that only one side had": {nil, taken(inbox), twice, 0, 0, nil},
 	} {
 		set := map[string]bool{}
-		before := listed{&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}}
+		before := listed{&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}, map[string][]string{}}
 		now := &View{Real: c.now, Deleted: deletedAt(make([]int64, c.gone)...)}
 		if steps := anew(before, now, &View{}, map[string]moved{"g": {}}, set); len(steps)+len(set) > 0 {
 			t.Errorf("%s, and it lay in two places before: %q", why, words(steps))
@@ -142,6 +142,13 @@ func TestAnew(t *testing.T) {
 		steps := anew(before, now, &View{}, nil, set)
 		if got := words(steps); !slices.Equal(got, c.want) || set["Q1.mx"] != (len(c.want) > 0) {
 			t.Errorf("%s: %q, set aside are %v", why, got, set)
+		}
+	}
+	// Its user made a copy, and moves that: of the removals, one is the copy's.
+	before := listed{&View{Real: with(taken(inbox), first)}, &View{Real: taken(inbox)}, map[string][]string{}}
+	for gone, now := range []View{{Real: with(apart[1:], lies(archive, 1, 0))}, {Real: apart, Deleted: deletedAt(1)}, {Real: apart, Deleted: deletedAt(1, 2)}} {
+		if steps := words(anew(before, &now, &View{}, nil, map[string]bool{})); len(steps) > 0 != (gone == 2) {
+			t.Errorf("copied, and %d removed: %q", gone, steps)
 		}
 	}
 	if steps := anew(listed{}, &View{Real: apart, Deleted: deletedAt(1)}, &View{}, nil, nil); len(steps) > 0 {
