@@ -3,15 +3,29 @@ package merge
 import "slices"
 
 // A message whose UID is another one's on the other side cannot be put there with it: doveadm
-// sync stores it anew with a higher one on both, and removes the first. If its user moves that meanwhile, and moves it on,
+// sync stores it anew with a higher one on both, and removes the first. If its user moves that meanwhile, once or more often,
 // it lies where they moved it to, and anew where it was. And with Maildir both stay if it came only then.
 
 // listed is what both sides had before the first doveadm sync of a pass: what users removed may show one list later
-// than what they put elsewhere. besides are the folders, by GUID, in which the lists since showed a message beside the one where it was,
-// one after the other: to move it there is one removal for each, to move a copy there one less.
+// than what they put elsewhere.
 type listed struct {
 	active, other *View
-	besides       map[string][]string
+	copied        map[string]bool // GUIDs of what their users copied since
+}
+
+// removed is how many instances of a message users removed since then.
+func (l listed) removed(active, other *View, guid string) int {
+	count := func(active, other *View) int { return len(active.removals(guid)) + len(other.removals(guid)) }
+	return count(active, other) - count(l.active, l.other)
+}
+
+// copies notes what a list shows in several folders though none of it was removed; only one that nothing disturbed tells.
+func (l listed) copies(active, other *View) {
+	for guid, now := range instances(active, repeated(active.Real)) {
+		if l.removed(active, other, guid) == 0 && slices.ContainsFunc(now, func(m Message) bool { return m.Folder != now[0].Folder }) {
+			l.copied[guid] = true
+		}
+	}
 }
 
 // anew takes away what was stored so, but for what were has: of that surplus takes an instance away, and two
@@ -33,22 +47,11 @@ func anew(before listed, active, other *View, were map[string]moved, set map[str
 		}
 		kept, extra := now[0], now[1] // what is in one folder twice, and was at most once
 		if kept.Folder != extra.Folder {
-			removed := func(active, other *View) int {
-				return len(active.removals(guid)) + len(other.removals(guid))
-			}
-			if len(was) == 0 {
-				continue // nobody knows
+			if len(was) == 0 || before.copied[guid] || before.removed(active, other, guid) < 1 {
+				continue // a copy, or nobody knows
 			}
 			if kept.Folder == was[0].Folder {
 				kept, extra = extra, kept
-			}
-			known := before.besides[guid]
-			if len(known) == 0 || known[len(known)-1] != kept.Folder {
-				known = append(known, kept.Folder)
-				before.besides[guid] = known
-			}
-			if removed(active, other) < removed(before.active, before.other)+len(known) {
-				continue // a copy
 			}
 			if extra.UID <= was[0].UID {
 				continue

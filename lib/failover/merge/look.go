@@ -53,18 +53,19 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 // some times: what one of them moves just then is in both of its folders, or in neither.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 	const tries = 3
+	m.still = false
 	for n := range tries {
 		if a, o, err = m.lists(ctx); err != nil {
 			return nil, nil, err
 		}
-		if n+1 == tries || o == nil || !m.both && !m.task.Overlap {
+		if o == nil || !m.both && !m.task.Overlap {
 			break
 		}
 		here, there, err := m.stamps(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		if here.Real == m.before.Real && there.Real == m.beyond.Real {
+		if m.still = here.Real == m.before.Real && there.Real == m.beyond.Real; m.still || n+1 == tries {
 			break
 		}
 		m.before, m.beyond = here, there

@@ -77,6 +77,7 @@ type merger struct {
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
 	joined bool              // doveadm sync ran in this pass
 	listed listed            // what it found the first time
+	still  bool              // nothing changed on either side while the last list was made
 	calm   int               // rounds on end in which it had nothing in its way
 	out    outcome
 }
@@ -200,7 +201,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if m.listed.active == nil {
-		m.listed = listed{a, o, map[string][]string{}}
+		m.listed = listed{a, o, map[string]bool{}}
 	}
 	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {

@@ -230,6 +230,9 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 // what was moved while it stored that anew.
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
 	set := map[string]bool{}
+	if m.still && m.listed.active != nil {
+		m.listed.copies(a, o)
+	}
 	steps, rest := anew(m.listed, a, o, m.record.Were, set), m.record.Were
 	if len(rest) > 0 {
 		here, there, err := m.folders(ctx)

@@ -134,7 +134,7 @@ func TestAnew(t *testing.T) {
 		"a folder that only one side had": {nil, taken(inbox), twice, 0, 0, nil},
 	} {
 		set := map[string]bool{}
-		before := listed{&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}, map[string][]string{}}
+		before := listed{&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}, map[string]bool{}}
 		now := &View{Real: c.now, Deleted: deletedAt(make([]int64, c.gone)...)}
 		if steps := anew(before, now, &View{}, map[string]moved{"g": {}}, set); len(steps)+len(set) > 0 {
 			t.Errorf("%s, and it lay in two places before: %q", why, words(steps))
@@ -144,11 +144,25 @@ func TestAnew(t *testing.T) {
 			t.Errorf("%s: %q, set aside are %v", why, got, set)
 		}
 	}
-	// Its user made a copy, and moves that: of the removals, one is the copy's.
-	before := listed{&View{Real: with(taken(inbox), first)}, &View{Real: taken(inbox)}, map[string][]string{}}
-	for gone, now := range []View{{Real: with(apart[1:], lies(archive, 1, 0))}, {Real: apart, Deleted: deletedAt(1)}, {Real: apart, Deleted: deletedAt(1, 2)}} {
-		if steps := words(anew(before, &now, &View{}, nil, map[string]bool{})); len(steps) > 0 != (gone == 2) {
-			t.Errorf("copied, and %d removed: %q", gone, steps)
+	// Its user made a copy, which a list has shown, and does with that what they like.
+	before := listed{&View{Real: with(taken(inbox), first)}, &View{Real: taken(inbox)}, map[string]bool{}}
+	moved := &View{Real: with(apart[1:], lies(archive, 1, 0)), Deleted: deletedAt(1, 2)}
+	if steps := anew(before, moved, &View{}, nil, map[string]bool{}); len(steps) == 0 {
+		t.Error("moved twice between two lists: nothing goes")
+	}
+	before.copies(&View{Real: twice}, &View{})
+	if len(before.copied) > 0 {
+		t.Error("what is stored anew is taken for a copy")
+	}
+	for _, now := range [][]Message{apart, with(apart, lies(later, 1, 0))} {
+		clear(before.copied)
+		before.copies(&View{Real: now, Deleted: deletedAt(1)}, &View{})
+		if len(before.copied) > 0 {
+			t.Error("what was moved is taken for a copy")
+		}
+		before.copies(&View{Real: now}, &View{})
+		if steps := anew(before, moved, &View{}, nil, map[string]bool{}); len(steps) > 0 {
+			t.Errorf("copied, and the copy moved twice: %q", words(steps))
 		}
 	}
 	if steps := anew(listed{}, &View{Real: apart, Deleted: deletedAt(1)}, &View{}, nil, nil); len(steps) > 0 {

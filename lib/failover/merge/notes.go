@@ -18,6 +18,7 @@ func (m *merger) remember(aside map[string]bool, gone deletions, took []Message)
 	for id := range aside {
 		m.record.Aside[id] = now
 		m.set[id] = true
+		delete(m.record.Twins, id) // what else there is are copies, also for a pass after one that broke off
 	}
 	maps.Copy(m.record.Gone, gone)
 	for _, c := range took {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Of a message that is two messages, one goes.
@@ -195,3 +196,18 @@ func TestDeletions(t *testing.T) {
 }
 
 func never(Message) bool { return false }
+
+// TestTwinIsOver: once one of two was set aside, no later pass takes a copy of the other for it, also if this one breaks off.
+func TestTwinIsOver(t *testing.T) {
+	kept := 0
+	m := &merger{
+		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {"g", 1}, "Q2.mx": {"h", 1}}},
+		set:    map[string]bool{}, now: time.Now, save: func() error { kept++; return nil },
+	}
+	if err := m.remember(map[string]bool{"Q1.mx": true}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := m.record.Twins["Q1.mx"]; there || len(m.record.Twins) != 1 || !m.set["Q1.mx"] || kept != 1 {
+		t.Errorf("it is remembered %d times that these are twins: %v, set aside are %v", kept, m.record.Twins, m.set)
+	}
+}
