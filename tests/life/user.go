@@ -13,7 +13,7 @@ import (
 	"rplan/tests/lab"
 )
 
-// sitting is how long a session may last, at least.
+// sitting is how long a session may last; who waits for an answer then waits as long again, and it is broken off.
 const sitting = 10 * time.Second
 
 // user logs in at random nodes, does some things, and comes again.
@@ -25,7 +25,7 @@ func (l *Life) user(ctx context.Context, u lab.User, r *rand.Rand) {
 			return
 		}
 		if took := l.session(ctx, u, pick(r, l.lab.Nodes), r, pause); took > 0 {
-			pause = max(l.config.Pause, time.Duration(l.config.Logins)*took)
+			pause = max(l.config.Pause, min(time.Duration(l.config.Logins)*took, sitting))
 		}
 	}
 }
@@ -33,7 +33,7 @@ func (l *Life) user(ctx context.Context, u lab.User, r *rand.Rand) {
 // session says how long the login took, 0 if there was none.
 func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Rand, pause time.Duration) (took time.Duration) {
 	// What began is brought to its end.
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(sitting, 10*pause))
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*sitting)
 	defer cancel()
 	if !reachable(whole, l.lab, at, "993") {
 		l.Ledger.Count(func(c *judge.Counts) { c.Unreachable++ })
@@ -48,7 +48,9 @@ func (l *Life) session(ctx context.Context, u lab.User, at *lab.Node, r *rand.Ra
 	took = time.Since(began)
 	defer login.Close()
 	sitter := Sitter{Ledger: l.Ledger, User: u.Address, Rand: r, Pause: pause}
-	if err := sitter.Sit(ctx, login); err != nil {
+	sit, over := context.WithTimeout(ctx, sitting)
+	defer over()
+	if err := sitter.Sit(sit, login); err != nil {
 		l.Ledger.Count(func(c *judge.Counts) { c.Broken++ })
 	}
 	return took
