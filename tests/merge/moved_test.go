@@ -165,21 +165,27 @@ func TestFlagsOfCopied(t *testing.T) {
 	})
 }
 
+// clash gives both sides new messages with the same UIDs, one of which has no delivery id.
+func (s *scene) clash(first string) {
+	s.t.Helper()
+	reset(s.t)
+	s.mail("n2", "a")
+	s.imap("n2", "CREATE Work", "CREATE Archive")
+	s.merge("n2")
+	s.merge("n2")
+	for _, node := range []string{first, other(first)} {
+		s.must(deliver(node, "24", s.user, text("x"+node)))
+		s.must(deliver(node, "24", s.user, "Subject: z"+node+"\n\nno delivery id\n"))
+	}
+}
+
 // TestStoredAnew: both sides have new messages with the same UIDs, and while doveadm sync gives them others, the user
 // moves those of one, or they come just then: it has stored them already, which a COPY stands for, and does not remove the first.
 func TestStoredAnew(t *testing.T) {
 	everyFormat(t, func(s *scene) {
 		for _, node := range []string{"n1", "n2"} {
 			for moved := range 3 { // times
-				reset(s.t)
-				s.mail("n2", "a")
-				s.imap("n2", "CREATE Work", "CREATE Archive")
-				s.merge("n2")
-				s.merge("n2")
-				for _, on := range []string{node, other(node)} {
-					s.must(deliver(on, "24", s.user, text("x"+on)))
-					s.must(deliver(on, "24", s.user, "Subject: z"+on+"\n\nno delivery id\n"))
-				}
+				s.clash(node)
 				want := []string{"INBOX a", "INBOX xn1", "INBOX xn2", "INBOX zn1", "INBOX zn2"}
 				commands := []string{"SELECT INBOX", "COPY 2:3 INBOX"}
 				for i, folder := range []string{"Work", "Archive"}[:moved] {
@@ -198,14 +204,7 @@ func TestStoredAnew(t *testing.T) {
 func TestStoredAnewAndCopied(t *testing.T) {
 	everyFormat(t, func(s *scene) {
 		for _, node := range []string{"n1", "n2"} {
-			reset(s.t)
-			s.mail("n2", "a")
-			s.imap("n2", "CREATE Work", "CREATE Archive")
-			s.merge("n2")
-			s.merge("n2")
-			for _, on := range []string{node, other(node)} {
-				s.must(deliver(on, "24", s.user, text("x"+on)))
-			}
+			s.clash(node)
 			s.on = map[string]func(){"doveadm sync": func() {
 				s.imap(node, "SELECT INBOX", "COPY 2 Work")
 				s.on["doveadm sync"] = func() { s.imap(node, "SELECT Work", "MOVE 1 Archive") }
@@ -214,7 +213,7 @@ func TestStoredAnewAndCopied(t *testing.T) {
 			if len(s.on) > 0 {
 				s.t.Errorf("the copy did not move: %q", s.said)
 			}
-			s.joined("n1", "Archive x"+node, "INBOX a", "INBOX xn1", "INBOX xn2")
+			s.joined("n1", "Archive x"+node, "INBOX a", "INBOX xn1", "INBOX xn2", "INBOX zn1", "INBOX zn2")
 		}
 	})
 }
