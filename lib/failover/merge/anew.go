@@ -19,10 +19,10 @@ func (l listed) removed(active, other *View, guid string) int {
 	return count(active, other) - count(l.active, l.other)
 }
 
-// copies notes what a list shows in several folders though none of it was removed; only one that nothing disturbed tells.
-func (l listed) copies(active, other *View) {
+// noteCopied notes what a list shows in several folders though none of it was removed; only one that nothing disturbed tells.
+func (l listed) noteCopied(active, other *View) {
 	for guid, now := range instances(active, repeated(active.Real)) {
-		if l.removed(active, other, guid) == 0 && slices.ContainsFunc(now, func(m Message) bool { return m.Folder != now[0].Folder }) {
+		if slices.ContainsFunc(now, func(m Message) bool { return m.Folder != now[0].Folder }) && l.removed(active, other, guid) == 0 {
 			l.copied[guid] = true
 		}
 	}

@@ -231,7 +231,7 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
 	set := map[string]bool{}
 	if m.still && m.listed.active != nil {
-		m.listed.copies(a, o)
+		m.listed.noteCopied(a, o)
 	}
 	steps, rest := anew(m.listed, a, o, m.record.Were, set), m.record.Were
 	if len(rest) > 0 {

@@ -150,17 +150,17 @@ func TestAnew(t *testing.T) {
 	if steps := anew(before, moved, &View{}, nil, map[string]bool{}); len(steps) == 0 {
 		t.Error("moved twice between two lists: nothing goes")
 	}
-	before.copies(&View{Real: twice}, &View{})
+	before.noteCopied(&View{Real: twice}, &View{})
 	if len(before.copied) > 0 {
 		t.Error("what is stored anew is taken for a copy")
 	}
 	for _, now := range [][]Message{apart, with(apart, lies(later, 1, 0))} {
 		clear(before.copied)
-		before.copies(&View{Real: now, Deleted: deletedAt(1)}, &View{})
+		before.noteCopied(&View{Real: now, Deleted: deletedAt(1)}, &View{})
 		if len(before.copied) > 0 {
 			t.Error("what was moved is taken for a copy")
 		}
-		before.copies(&View{Real: now}, &View{})
+		before.noteCopied(&View{Real: now}, &View{})
 		if steps := anew(before, moved, &View{}, nil, map[string]bool{}); len(steps) > 0 {
 			t.Errorf("copied, and the copy moved twice: %q", words(steps))
 		}
