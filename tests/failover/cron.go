@@ -21,13 +21,12 @@ type cron struct {
 
 	mu     sync.Mutex
 	away   map[string]bool
-	trail  trail
 	failed map[string]int    // how often, by node, command and exit status
 	said   map[string]string // the last words of each
 }
 
 // cronCommands are what contrib/cron has.
-var cronCommands = [][]string{{"rp-genmaps", "--wait", "30s"}, {"rp-failover", "sync", "--verbose"}}
+var cronCommands = [][]string{{"rp-genmaps", "--wait", "30s"}, {"rp-failover", "sync"}}
 
 func startCron(ctx context.Context, nodes []*lab.Node, without ...*lab.Node) *cron {
 	ctx, stop := context.WithCancel(ctx)
@@ -51,9 +50,9 @@ func startCron(ctx context.Context, nodes []*lab.Node, without ...*lab.Node) *cr
 
 func (c *cron) once(ctx context.Context, n *lab.Node) {
 	for _, command := range cronCommands {
-		w := &walker{trail: &c.trail, node: n.Name}
+		var said strings.Builder
 		cmd := n.Command(ctx, command...)
-		cmd.Stderr, cmd.WaitDelay = w, 100*time.Millisecond // a connection that is kept open has it too
+		cmd.Stderr, cmd.WaitDelay = &said, 100*time.Millisecond // a connection that is kept open has it too
 		err := cmd.Run()
 		if errors.Is(err, exec.ErrWaitDelay) {
 			err = nil
@@ -64,7 +63,7 @@ func (c *cron) once(ctx context.Context, n *lab.Node) {
 		c.mu.Lock()
 		what := fmt.Sprintf("%s: %s: %d", n.Name, command[0], status(err))
 		c.failed[what]++
-		c.said[what] = err.Error() + ": " + w.said.String()
+		c.said[what] = err.Error() + ": " + said.String()
 		c.mu.Unlock()
 	}
 }
@@ -108,47 +107,4 @@ func status(err error) int {
 		return exit.ExitCode()
 	}
 	return -1
-}
-
-// trail keeps the steps that passes of cron took, with the time, by user.
-type trail struct {
-	mu    sync.Mutex
-	steps map[string][]string
-}
-
-// of is what was done to a user's mailbox.
-func (t *trail) of(user string) []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.steps[user])
-}
-
-// walker takes down what a pass says that is at work on a node, and passes it on.
-type walker struct {
-	*trail
-	node string
-	rest string
-	said strings.Builder
-}
-
-func (w *walker) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rest += string(p)
-	for {
-		line, rest, ok := strings.Cut(w.rest, "\n")
-		if !ok {
-			return len(p), nil
-		}
-		w.rest = rest
-		user, step, ok := strings.Cut(line, ": ")
-		if !ok || !strings.Contains(user, "@") {
-			w.said.WriteString(line + "\n")
-			continue
-		}
-		if w.steps == nil {
-			w.steps = map[string][]string{}
-		}
-		w.steps[user] = append(w.steps[user], fmt.Sprintf("%s %s: %s", time.Now().UTC().Format("15:04:05.000"), w.node, step))
-	}
 }

@@ -74,10 +74,12 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	w.Logf("the judge:\n%s%s", &table, v.Details(10))
 	if wrong := v.Wrong(limits); wrong != "" {
 		w.Errorf("the judge found %s", wrong)
-	}
-	for _, f := range append(slices.Clone(v.Lost), v.Doubled...) {
-		if !f.Kept && w.trail != nil {
-			w.Logf("what cron's passes did to the mailbox of %s:\n%s", f.User, strings.Join(w.trail.of(f.User), "\n"))
+		traced := map[string]bool{}
+		for _, f := range append(slices.Clone(v.Lost), v.Doubled...) {
+			if !f.Kept && !traced[f.User] {
+				w.Logf("what merges did to the mailbox of %s:\n%s", f.User, w.trail(f.User))
+				traced[f.User] = true
+			}
 		}
 	}
 	if histories := v.Histories(w.ledger, 5); histories != "" {

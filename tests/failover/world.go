@@ -44,7 +44,6 @@ type world struct {
 	ledger   *judge.Ledger
 	life     *life.Life
 	cron     *cron
-	trail    *trail          // of cron
 	absent   map[string]bool // nodes that serve nobody
 	verdicts []*judge.Verdict
 }
@@ -68,8 +67,8 @@ func newWorld(t testing.TB, programs string, s size, seed uint64) *world {
 	for _, n := range w.Nodes {
 		w.ok(n.Configure(configuration))
 	}
+	w.ok(record(ctx, w.Nodes))
 	w.cron = startCron(ctx, w.Nodes)
-	w.trail = &w.cron.trail
 	t.Cleanup(func() {
 		if w.life != nil {
 			w.life.End()

@@ -1,0 +1,58 @@
+package failover
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"rplan/tests/lab"
+)
+
+// recorder stands before doveadm(1) on a node. It writes each call down, so that a finding can be traced to
+// what a merge did, whoever asked for that; and of what leaves a folder, which messages it is.
+const recorder = `#!/bin/sh
+user= last=
+for word; do
+	[ "$last" != -u ] || user=$word
+	last=$word
+done
+messages() {
+	/usr/bin/doveadm -f tab fetch -u "$user" 'guid hdr.x-rplan-id date.saved.unixtime' "$@" 2>&1 | tail -n +2 | tr '\t\n' ' ;'
+}
+said=
+case "$*" in
+move*) said=$(shift 4; messages "$@") ;;
+expunge*rplan-*) ;;
+expunge*) said=$(shift 3; messages "$@") ;;
+esac
+printf '%s %.300s %s\n' "$(date -u +%T.%3N)" "$*" "$said" >>` + recorded + `
+exec /usr/bin/doveadm "$@"
+`
+
+const recorded = "/var/log/doveadm-calls"
+
+// record makes nodes write down what merges do.
+func record(ctx context.Context, nodes []*lab.Node) error {
+	for _, n := range nodes {
+		if _, err := n.RunInput(ctx, recorder, "/bin/sh", "-ec", `cat >"$1"; chmod 755 "$1"`, "sh", "/usr/local/bin/doveadm"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trail is what was done to a user's mailbox on all nodes.
+func (w *world) trail(user string) string {
+	var all []string
+	for _, n := range w.Nodes {
+		text, err := n.Read(recorded)
+		w.ok(err)
+		for line := range strings.Lines(text) {
+			if at, call, ok := strings.Cut(line, " "); ok && strings.Contains(call, "-u "+user+" ") {
+				all = append(all, at+" "+n.Name+": "+call)
+			}
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "")
+}
