@@ -240,6 +240,7 @@ func TestDsyncOverSession(t *testing.T) {
 		"both agree":                 {`printf hello | "$@" | grep -qx world`, `printf '\000\000\000\006world\n` + last + end + `'`, false, 0, nil, false},
 		"it changed meanwhile":       {`"$@" </dev/null; exit 2`, `printf '` + last + end + `'`, true, 0, nil, false},
 		"this side fails":            {`"$@" </dev/null; echo no space here >&2; exit 75`, `printf '` + last + end + `'`, false, diag.TryAgain, []string{"no space here"}, false},
+		"a folder is gone":           {`"$@" </dev/null; echo deleted under us >&2; exit 68`, `printf '` + last + `{"end":true,"error":"cut off","kind":75}\n'`, false, diag.TryAgain, []string{"deleted under us"}, false},
 		"the other refuses":          {`"$@" </dev/null`, `printf '` + last + refused + `'`, false, diag.TryAgain, []string{"n1 is out"}, false},
 		"it refuses what is changed": {`"$@" </dev/null; exit 2`, `printf '` + last + refused + `'`, false, diag.TryAgain, []string{"n1 is out"}, false},
 		"both fail":                  {`"$@" </dev/null; echo no end here >&2; exit 75`, `printf '` + last + refused + `'`, false, diag.TryAgain, []string{"no end here", "n1 is out"}, false},

@@ -236,12 +236,14 @@ const mostState = 100 << 10
 // lockWait is how long doveadm sync waits for another one of the same mailbox.
 const lockWait = 10 * time.Second
 
-// failed says what an exit code of doveadm means; it has those of sysexits(3).
+// failed says what an exit code of doveadm means; it has those of sysexits(3), and one for
+// what is not there (DOVEADM_EX_NOTFOUND in doveadm.h): its user gave a folder another name meanwhile, or deleted it.
 func failed(err error, code int) error {
+	const notFound = 68
 	switch {
 	case err == nil:
 		return nil
-	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain):
+	case diag.KindOf(err) == diag.Unavailable, code == int(diag.TryAgain), code == notFound:
 		return diag.TryAgain.Errorf("%w", err)
 	}
 	return err
