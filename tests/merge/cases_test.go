@@ -247,6 +247,51 @@ func TestCopiedBeforeTheLoss(t *testing.T) {
 	}
 }
 
+// TestFiledBeforeTheLoss: a user files a message on a node that is lost before anybody else hears of it, finds
+// it in the inbox once more, and deletes that one.
+func TestFiledBeforeTheLoss(t *testing.T) {
+	for _, known := range []bool{true, false} { // whether the other node has the message itself, or a copy of it
+		everyFormat(t, func(s *scene) {
+			s.mail("n2", "a")
+			if known {
+				s.merge("n2")
+				s.merge("n2")
+			}
+			s.imap("n2", "CREATE Work", "SELECT INBOX", "MOVE 1 Work")
+			s.alone("n1")
+			time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
+			s.imap("n1", "SELECT INBOX", `STORE 1 +FLAGS (\Deleted)`, "EXPUNGE")
+			s.joins("n1", "Work a")
+			s.merge("n2")
+			s.both("Work a")
+		})
+	}
+}
+
+// TestDeletedLongAgo: what was deleted while the other node was away goes there too, also where no log
+// of Dovecot's tells of it any more.
+func TestDeletedLongAgo(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.mail("n1", "b")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", "MOVE 1:2 Work")
+		s.merge("n1")
+		s.merge("n1")
+		s.imap("n1", "SELECT Work", `STORE 1 +FLAGS (\Deleted)`, "EXPUNGE")
+		s.alone("n1")
+		if s.begunAnew("n1", "Work", 2) {
+			s.t.Error("the log is still there")
+		}
+		s.pass("n1")
+		s.merge("n1")
+		for _, node := range []string{"n1", "n2"} {
+			if messages, err := look(node, s.user, "*"); err != nil || len(messages) != 1 || messages[0].Token != "b" {
+				s.t.Errorf("%s has %+v, %v", node, messages, err)
+			}
+		}
+	})
+}
+
 // TestMarkedElsewhere: the mark for removal of a message that is another one on the other side.
 func TestMarkedElsewhere(t *testing.T) {
 	everyFormat(t, func(s *scene) {

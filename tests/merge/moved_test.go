@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -198,6 +199,52 @@ func TestStoredAnew(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestStoredAnewAgain: the inboxes never were one, and when doveadm sync has given what is in them other UIDs and the user moves one,
+// it stores that anew once more.
+func TestStoredAnewAgain(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		reset(s.t)
+		s.imap("n1", "CREATE Work")
+		for _, node := range []string{"n1", "n2"} {
+			s.must(deliver(node, "24", s.user, text("x"+node)))
+		}
+		doveadm := func(args ...string) {
+			s.must(command(append([]string{filepath.Join(programs("n2"), "doveadm"), "-o", "plugin/lazy_expunge="}, args...)...))
+		}
+		again := func() {
+			uid := s.uid("n2", "xn2")
+			doveadm("copy", "-u", s.user, "INBOX", "mailbox", "INBOX", "uid", uid)
+			doveadm("expunge", "-u", s.user, "mailbox", "INBOX", "uid", uid)
+		}
+		var move func()
+		move = func() {
+			s.on["list"] = move
+			if uid := s.uid("n1", "xn2"); uid != "" { // Maildir brings it late
+				s.imap("n1", "SELECT INBOX", "UID MOVE "+uid+" Work")
+				s.on = map[string]func(){"doveadm sync": again}
+			}
+		}
+		s.on = map[string]func(){"doveadm sync": func() { s.on["list"] = move }}
+		s.pass("n1")
+		if len(s.on) > 0 {
+			s.t.Errorf("nothing was stored anew: %q", s.said)
+		}
+		s.joined("n1", "INBOX xn1", "Work xn2")
+	})
+}
+
+// uid is that of a message in the inbox, "" if it is not there.
+func (s *scene) uid(node, token string) string {
+	messages, err := look(node, s.user, "INBOX")
+	s.must(err)
+	for _, m := range messages {
+		if m.Token == token {
+			return m.UID
+		}
+	}
+	return ""
 }
 
 // TestStoredAnewAndCopied: what doveadm sync gives another UID, and a copy of it that its user makes and moves meanwhile, stay both.

@@ -158,7 +158,8 @@ func TestBothMovedLongAgo(t *testing.T) {
 		everyFormat(t, func(s *scene) {
 			s.with()
 			s.imap("n2", "SELECT INBOX", "MOVE 1 A")
-			known := s.begunAnew("n2", anew)
+			s.must(deliver("n2", "24", s.user, text("x")))
+			known := s.begunAnew("n2", "INBOX", anew)
 			if known {
 				times++
 			}
@@ -178,19 +179,18 @@ func TestBothMovedLongAgo(t *testing.T) {
 	}
 }
 
-// begunAnew lets Dovecot begin a new log of the inbox, so many times or more, and says whether the one that there was is still there.
-func (s *scene) begunAnew(node string, times int) (known bool) {
+// begunAnew lets Dovecot begin a new log of a folder with messages, so many times or more, and says whether the one that there was is still there.
+func (s *scene) begunAnew(node, folder string, times int) (known bool) {
 	s.t.Helper()
 	doveadm := filepath.Join(programs(node), "doveadm")
-	path, err := exec.Command(doveadm, "mailbox", "path", "-u", s.user, "-t", "index", "INBOX").Output()
+	path, err := exec.Command(doveadm, "mailbox", "path", "-u", s.user, "-t", "index", folder).Output()
 	s.must(err)
 	log := filepath.Join(strings.TrimSpace(string(path)), "dovecot.index.log")
 	first, err := os.Stat(log)
 	s.must(err)
-	s.must(deliver(node, "24", s.user, text("x")))
 	for now, n := first, 0; n < times; {
 		s.must(command(doveadm, "-o", "mail_index_log_rotate_min_size=1", "-o", "mail_index_log_rotate_max_size=1", "-o", "mail_index_log_rotate_min_age=0s", "-o", "mail_index_log2_max_age=1s",
-			"flags", "add", "-u", s.user, fmt.Sprint("k", time.Now().UnixMilli()%10_000), "mailbox", "INBOX", "all"))
+			"flags", "add", "-u", s.user, fmt.Sprint("k", time.Now().UnixMilli()%10_000), "mailbox", folder, "all"))
 		after, err := os.Stat(log)
 		s.must(err)
 		if !os.SameFile(now, after) {

@@ -10,7 +10,28 @@ import "slices"
 // than what they put elsewhere.
 type listed struct {
 	active, other *View
-	copied        map[string]bool // GUIDs of what their users copied since
+	names         map[string]string // of folders, by GUID: doveadm sync gives one that both sides made by themselves one GUID
+	copied        map[string]bool   // GUIDs of what their users copied since
+}
+
+func newListed(active, other *View, here, there map[string]string) listed {
+	return listed{active, other, byValue(there, here), map[string]bool{}}
+}
+
+// byValue are the keys of maps by their values; those of the last one count most.
+func byValue(all ...map[string]string) map[string]string {
+	keys := map[string]string{}
+	for _, m := range all {
+		for key, value := range m {
+			keys[value] = key
+		}
+	}
+	return keys
+}
+
+// had says whether a side had messages in a folder of this name.
+func (l listed) had(side *View, name string) bool {
+	return slices.ContainsFunc(side.Real, func(m Message) bool { return l.names[m.Folder] == name })
 }
 
 // removed is how many instances of a message users removed since then.
@@ -28,18 +49,17 @@ func (l listed) noteCopied(active, other *View) {
 	}
 }
 
-// anew takes away what was stored so, but for what were has: of that surplus takes an instance away, and two
-// may be all. before is empty if doveadm sync did not run; set gets the delivery ids of what is set aside.
-func anew(before listed, active, other *View, were map[string]moved, set map[string]bool) []step {
-	if before.active == nil {
-		return nil
-	}
+// anew takes away what was stored so, and forgets it in were. What is not in rest, of what was there, surplus
+// takes away just now, and two may be all. folders are the active side's, by name; set gets the delivery ids of what is set aside.
+func (l listed) anew(active, other *View, folders map[string]string, were, rest map[string]moved, set map[string]bool) []step {
 	several := repeated(active.Real)
-	here, there := instances(before.active, several), instances(before.other, several)
+	here, there, names := instances(l.active, several), instances(l.other, several), byValue(folders)
 	var steps []step
 	for guid, now := range instances(active, several) {
 		was := slices.Concat(here[guid], there[guid])
-		if _, apart := were[guid]; apart || len(now) != 2 || len(was) > 1 {
+		_, apart := were[guid]
+		_, left := rest[guid]
+		if apart && !left || len(now) != 2 || len(was) > 1 {
 			continue
 		}
 		if now[0].UID < now[1].UID {
@@ -47,22 +67,23 @@ func anew(before listed, active, other *View, were map[string]moved, set map[str
 		}
 		kept, extra := now[0], now[1] // what is in one folder twice, and was at most once
 		if kept.Folder != extra.Folder {
-			if len(was) == 0 || before.copied[guid] || before.removed(active, other, guid) < 1 {
+			if len(was) == 0 || l.copied[guid] || l.removed(active, other, guid) < 1 {
 				continue // a copy, or nobody knows
 			}
-			if kept.Folder == was[0].Folder {
+			if names[kept.Folder] == l.names[was[0].Folder] {
 				kept, extra = extra, kept
 			}
 			if extra.UID <= was[0].UID {
 				continue
 			}
 		}
-		folder := func(v *View) bool { return len(in(v.Real, extra.Folder)) > 0 }
-		if len(was) == 1 && was[0].Folder != extra.Folder || !folder(before.active) || !folder(before.other) {
+		where := names[extra.Folder]
+		if where == "" || len(was) == 1 && l.names[was[0].Folder] != where || !l.had(l.active, where) || !l.had(l.other, where) {
 			continue // its UID was nobody else's
 		}
 		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
 		steps = append(steps, away(extra, set))
+		delete(rest, guid)
 	}
 	return gather(steps)
 }

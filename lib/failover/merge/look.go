@@ -24,11 +24,9 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 		if sure {
 			maps.DeleteFunc(dead, func(id string, _ deletion) bool { return !again.has(id) })
 		} else if len(dead) > 0 && (o == nil || len(o.Deleted) == 0) {
-			after, err := m.active.stamp(ctx)
-			if err != nil {
+			if sure, err = m.undisturbed(ctx, o); err != nil {
 				return nil, nil, nil, err
 			}
-			sure = after.Real == m.before.Real // and so nothing moved
 		}
 		unsure := len(dead)
 		if sure {
@@ -49,6 +47,15 @@ func (m *merger) look(ctx context.Context) (a, o *View, p *plan, err error) {
 	return a, o, p, nil
 }
 
+// undisturbed says whether nothing can have moved while the last list was made.
+func (m *merger) undisturbed(ctx context.Context, o *View) (bool, error) {
+	if o != nil && m.divided() {
+		return m.still, nil
+	}
+	after, err := m.active.stamp(ctx)
+	return err == nil && after.Real == m.before.Real, err
+}
+
 // views lists both sides. Where users may be at work on both, a list that was made while they were is made anew,
 // some times: what one of them moves just then is in both of its folders, or in neither.
 func (m *merger) views(ctx context.Context) (a, o *View, err error) {
@@ -58,7 +65,7 @@ func (m *merger) views(ctx context.Context) (a, o *View, err error) {
 		if a, o, err = m.lists(ctx); err != nil {
 			return nil, nil, err
 		}
-		if o == nil || !m.both && !m.task.Overlap {
+		if o == nil || !m.divided() {
 			break
 		}
 		here, there, err := m.stamps(ctx)

@@ -82,6 +82,9 @@ type merger struct {
 	out    outcome
 }
 
+// divided says whether users were at work on both sides since they were last equal, or may be now.
+func (m *merger) divided() bool { return m.both || m.task.Overlap }
+
 // rounds is how often a mailbox is compared in one pass, and enough how often,
 // if all went well each time but somebody always changes something.
 const (
@@ -163,7 +166,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	if o != nil && (m.both || m.task.Overlap) {
+	if o != nil && m.divided() {
 		if done, err := m.surplus(ctx, a, o); done || err != nil {
 			return false, err
 		}
@@ -200,8 +203,12 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err := m.steps(ctx, "standby", m.other, p.other.steps); err != nil {
 		return false, err
 	}
-	if m.listed.active == nil {
-		m.listed = listed{a, o, map[string]bool{}}
+	if m.listed.active == nil && m.divided() {
+		here, there, err := m.folders(ctx)
+		if err != nil {
+			return false, err
+		}
+		m.listed = newListed(a, o, here, there)
 	}
 	err = m.sync(ctx, "")
 	if m.calm++; err != nil || !p.empty() {

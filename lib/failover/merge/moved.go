@@ -212,10 +212,12 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 	if m.record.Twins == nil {
 		m.record.Twins = map[string]twin{}
 	}
-	maps.Copy(m.record.Twins, twins)
 	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err
+	}
+	for id, t := range twins {
+		m.record.Twins[id] = t.named(there)
 	}
 	if m.record.Were == nil {
 		m.record.Were = map[string]moved{}
@@ -229,19 +231,20 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 // surplus takes away what doveadm sync left in two folders: of what both sides had moved, and of
 // what was moved while it stored that anew.
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
-	set := map[string]bool{}
-	if m.still && m.listed.active != nil {
+	set, joined := map[string]bool{}, m.listed.active != nil
+	if joined && m.still {
 		m.listed.noteCopied(a, o)
 	}
-	steps, rest := anew(m.listed, a, o, m.record.Were, set), m.record.Were
-	if len(rest) > 0 {
-		here, there, err := m.folders(ctx)
-		if err != nil {
-			return false, err
-		}
-		var more []step
-		more, rest = surplus(a, o, rest, here, there, set)
-		steps = append(steps, more...)
+	if len(m.record.Were) == 0 && (!joined || len(repeated(a.Real)) == 0) {
+		return false, nil
+	}
+	here, there, err := m.folders(ctx)
+	if err != nil {
+		return false, err
+	}
+	steps, rest := surplus(a, o, m.record.Were, here, there, set)
+	if joined {
+		steps = append(steps, m.listed.anew(a, o, here, m.record.Were, rest, set)...)
 	}
 	if len(steps) == 0 {
 		return false, nil

@@ -53,12 +53,13 @@ type half struct {
 
 // circumstances are what else a plan depends on.
 type circumstances struct {
-	late  func(Message) bool // whether a copy has waited long enough for its twin
-	both  bool               // the other side too was used since both were equal
-	stuck bool               // the last pass over this mailbox failed
-	hold  bool               // copies stay copies
-	twins map[string]twin    // as the record has them
-	set   map[string]bool    // delivery ids of what this pass set aside already
+	late    func(Message) bool // whether a copy has waited long enough for its twin
+	both    bool               // the other side too was used since both were equal
+	stuck   bool               // the last pass over this mailbox failed
+	hold    bool               // copies stay copies
+	twins   map[string]twin    // as the record has them
+	folders map[string]string  // of the active side, GUIDs by name; nil where nothing is contested
+	set     map[string]bool    // delivery ids of what this pass set aside already
 }
 
 func newPlan() *plan {

@@ -79,9 +79,11 @@ func TestPrepare(t *testing.T) {
 		"messages without an id are never doubles": {
 			active: View{Real: []Message{real(inbox, 1, "g", ""), real(inbox, 2, "h", "")}}, other: View{Real: []Message{real(inbox, 9, "i", "")}}},
 		"a deleted message on the other side is set aside": {
-			other: View{Real: []Message{real(inbox, 1, "g", "Q1.mx")}}, gone: "Q1.mx", there: []string{"aside INBOX 1"}},
+			other: View{Real: []Message{real(inbox, 1, "g", "Q1.mx")}, Inbox: inbox}, gone: "Q1.mx", there: []string{"aside INBOX 1"}},
 		"not if it was put there after that": {
-			other: View{Real: []Message{{Folder: archive, UID: 1, GUID: "g", ID: "Q1.mx", Saved: 2}}}, gone: "Q1.mx"},
+			other: View{Real: []Message{{Folder: inbox, UID: 1, GUID: "g", ID: "Q1.mx", Saved: 2, Flags: `\Flagged`}}, Inbox: inbox}, gone: "Q1.mx"},
+		"nor elsewhere": {
+			other: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}, Inbox: inbox}, gone: "Q1.mx"},
 		"not if it is the same message as one that is there": {
 			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 1, "g", "Q1.mx")}}, gone: "Q1.mx"},
 		"a copy on the active side becomes a message at once": {

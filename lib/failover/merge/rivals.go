@@ -28,23 +28,12 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 		case len(ours) > 0 && !slices.ContainsFunc(ours, func(m Message) bool { return !removed[m.GUID] }):
 			// Their user deleted ours there, one of two: doveadm sync takes it and brings theirs.
 		case len(ours) == 0 && gone.has(id) && !c.set[id]:
-			// What came to its place after that is wanted, unless it was only delivered so
-			// late: its user was at work on both sides. Of several it is the one in the inbox that
-			// they deleted, and not the copies that they had made there.
-			doomed := filter(theirs, func(m Message) bool {
-				return m.Saved <= gone[id].At || m.Folder == inboxThere && !m.used()
-			})
-			if arrived := in(doomed, inboxThere); len(arrived) > 0 {
-				doomed = arrived
-			} else if len(doomed) > 1 {
-				if doomed[0].Saved == doomed[1].Saved {
-					continue // nobody knows which is a copy: rather than that, what was deleted is back
-				}
-				doomed = doomed[:1]
-			}
-			p.setAside(&p.other, nil, doomed...)
+			// They deleted what is in the inbox there, unless it came to that place since; or was delivered so
+			// late: its user was at work on both sides. What they put elsewhere there is wanted, and what both
+			// sides had elsewhere is for doveadm sync.
+			p.setAside(&p.other, nil, filter(arrivedThere, func(m Message) bool { return m.Saved <= gone[id].At || !m.used() })...)
 		case len(ours) == 0:
-		case len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
+		case len(arrivedHere) > 0 && len(arrivedThere) == 0, len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
 			// Theirs come by doveadm sync, and ours are twins then.
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
@@ -79,8 +68,22 @@ func (m Message) used() bool {
 
 // twin is a message of the active side's inbox that was another one on the other side.
 type twin struct {
-	GUID   string `json:"g"`
-	Theirs int    `json:"n"` // how many instances the other side had of it
+	GUID  string   `json:"g"`
+	There []string `json:"in"` // the folders in which the other side had it, one for each instance
+}
+
+// named is the same by the names of the folders, see moved.named.
+func (t twin) named(there map[string]string) twin {
+	t.There = namesOf(there, t.There)
+	return t
+}
+
+// brought says whether these are the other side's instances, in the folders where it had them. What lies in
+// another one was put there by its user since, and stays.
+func (t twin) brought(messages []Message, folders map[string]string) bool {
+	lie := namesOf(folders, foldersOf(messages))
+	slices.Sort(lie)
+	return slices.Equal(lie, slices.Sorted(slices.Values(t.There)))
 }
 
 // twins sets aside what is in the active side's inbox and also, as another
@@ -88,8 +91,8 @@ type twin struct {
 // when that was lost is delivered again, or both sides had one. A copy that the
 // user made has the GUID of the message. If its user moves this side's message too
 // while doveadm sync brings the other's, that is what they want now, and stands for the first of
-// the others: c.twins are those that were in the inbox. Once one of the two was set aside, what else there is
-// are copies.
+// the others; if they have only copied it, it is the one in the inbox that goes: c.twins are those that were
+// in the inbox. Once one of the two was set aside, what else there is are copies.
 func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
 		if len(a.byID[id]) < 2 {
@@ -102,28 +105,34 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 		stay := filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] })
 		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
 		if ours := c.twins[id]; arranged[ours.GUID] && !c.set[id] {
-			stay = filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
-			late = filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
-			if len(late) != ours.Theirs {
+			mine := filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
+			theirs := filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
+			if !ours.brought(theirs, c.folders) {
 				continue
 			}
-			late = []Message{slices.MinFunc(late, byArrival)}
+			if stay, late = theirs, in(mine, inbox); len(late) == 0 {
+				stay, late = mine, []Message{slices.MinFunc(theirs, byArrival)}
+			}
 		}
 		p.setAside(&p.active, stay, late...)
 		for _, m := range late { // doveadm sync may not have brought all of theirs yet
-			p.other.add(unite(o.byID[id], m.Flags)...)
+			p.other.add(unite(filter(o.byID[id], func(m Message) bool { return guids(stay)[m.GUID] }), m.Flags)...)
 		}
 	}
 }
 
 // met are messages in the active side's inbox, by delivery id, that are another
-// message on the other side.
+// message on the other side; also those with a copy elsewhere, if the other was moved.
 func met(active, other *View) map[string]twin {
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	all := map[string]twin{}
 	for id, ours := range a.byID {
-		if theirs := len(o.byID[id]); theirs > 0 && !o.shares(id, a.guids) && len(guids(ours)) == 1 && len(in(ours, active.Inbox)) == len(ours) {
-			all[id] = twin{ours[0].GUID, theirs}
+		theirs, arrived := o.byID[id], len(in(ours, active.Inbox))
+		if len(theirs) == 0 || o.shares(id, a.guids) || len(guids(ours)) > 1 {
+			continue
+		}
+		if arrived == len(ours) || arrived == 1 && len(in(theirs, other.Inbox)) == 0 {
+			all[id] = twin{ours[0].GUID, foldersOf(theirs)}
 		}
 	}
 	return all
@@ -168,9 +177,10 @@ func contested(active, other *View, gone deletions, took map[string]adoption) bo
 func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 	gone, took := m.record.Gone, m.record.Took
 	var at map[string]int64
+	var here, there map[string]string
 	if contested(a, o, gone, took) {
-		here, there, err := m.folders(ctx)
-		if err != nil {
+		var err error
+		if here, there, err = m.folders(ctx); err != nil {
 			return nil, err
 		}
 		a.Inbox = here["INBOX"]
@@ -181,7 +191,7 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			}
 		}
 	}
-	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins, m.set})
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins, here, m.set})
 	if o != nil {
 		p.deletions(a, o, took, at, m.now())
 	}

@@ -69,16 +69,9 @@ func TestRivals(t *testing.T) {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
 			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
 		"deleted here, moved there before": {
-			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5)},
-			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside Archive 6"}},
-		"deleted here, moved and copied there before": {
-			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 4), saved(real(work, 7, g("2"), "Q1.mx"), 5)},
-			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside Archive 6"}},
-		"deleted here, copied and moved there before": {
-			other:   []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 3), saved(real(work, 7, g("2"), "Q1.mx"), 4)},
-			removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 4}}, gone: deletions{"Q1.mx": {5, 9}}, there: []string{"aside " + work + " 7"}},
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5)}, gone: deletions{"Q1.mx": {5, 9}}},
 		"and that was set aside already": {
-			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 3)}, set: map[string]bool{"Q1.mx": true},
+			other: []Message{saved(real(inbox, 6, g("2"), "Q1.mx"), 3)}, set: map[string]bool{"Q1.mx": true},
 			gone: deletions{"Q1.mx": {5, 9}}},
 		"deleted here, and then put into a folder there": {
 			other: []Message{saved(real(inbox, 5, g("2"), "Q1.mx"), 4), saved(real(archive, 6, g("2"), "Q1.mx"), 6)},
@@ -103,19 +96,29 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
 		"unless it was here while doveadm sync brought the other": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx", `\Seen`)}, other: []Message{real(work, 2, g("2"), "Q1.mx", `\Seen`)},
-			twins: map[string]twin{"Q1.mx": {g("1"), 1}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+			twins: map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
 		"of which there was a copy: that stays": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5), saved(real(g("d"), 3, g("2"), "Q1.mx"), 4)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), 2}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work", "More"}}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
 		"and not yet, or no more": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), 2}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work", "More"}}}},
+		"and was moved on since": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(g("d"), 2, g("2"), "Q1.mx")},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}},
+		"which was copied, and the other moved": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`), real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
+			other:  []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}},
+			here:   []string{`flag ` + work + ` 2 \Seen`, "aside INBOX 1"}, there: []string{`flag ` + work + ` 2 \Seen`}, doubles: 1},
+		"copied here, moved there: doveadm sync brings it first": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, other: []Message{real(work, 2, g("2"), "Q1.mx")}},
 		"of which one was set aside, after it was copied": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), 1}}, set: map[string]bool{"Q1.mx": true}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, set: map[string]bool{"Q1.mx": true}},
 		"which is still where it was": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), 1}}, here: []string{"aside INBOX 1"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, here: []string{"aside INBOX 1"}, doubles: 1},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
@@ -125,7 +128,7 @@ func TestRivals(t *testing.T) {
 		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
-		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins, set: c.set})
+		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins, set: c.set, folders: map[string]string{"INBOX": inbox, "Archive": archive, "Work": work, "More": g("d")}})
 		if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
 			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
 		}
@@ -201,7 +204,7 @@ func never(Message) bool { return false }
 func TestTwinIsOver(t *testing.T) {
 	kept := 0
 	m := &merger{
-		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {"g", 1}, "Q2.mx": {"h", 1}}},
+		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {"g", nil}, "Q2.mx": {"h", nil}}},
 		set:    map[string]bool{}, now: time.Now, save: func() error { kept++; return nil },
 	}
 	if err := m.remember(map[string]bool{"Q1.mx": true}, nil, nil); err != nil {
