@@ -67,6 +67,7 @@ func killsIn(w *world) {
 // again until it ends well, after which the node is absent or not, and undoes it.
 func (w *world) interrupt(n *lab.Node, absent bool, undo func(), command ...string) {
 	w.Helper()
+	w.unrecorded()
 	w.live(1)
 	steps := w.countSteps(command)
 	w.absent[n.Name] = absent
@@ -160,6 +161,7 @@ func (w *world) again(args ...string) {
 
 // killsSync kills something while standbys are merged, at steps and at any time.
 func killsSync(w *world) {
+	w.unrecorded()
 	w.live(1)
 	for range map[bool]int{true: 40, false: 8}[w.size.every] {
 		victim := victims[w.r.IntN(len(victims))]

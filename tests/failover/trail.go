@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +26,7 @@ move*) said=$(shift 4; messages "$@") ;;
 expunge*rplan-*) ;;
 expunge*) said=$(shift 3; messages "$@") ;;
 esac
-printf '%s %.300s %s\n' "$(date -u +%T.%3N)" "$*" "$said" >>` + recorded + `
+printf '%s %s %.300s %s\n' "$(date -u +%T.%3N)" "$user" "$*" "$said" >>` + recorded + `
 exec /usr/bin/doveadm "$@"
 `
 
@@ -41,14 +42,25 @@ func record(ctx context.Context, nodes []*lab.Node) error {
 	return nil
 }
 
+// unrecorded undoes record where doveadm is to be killed, by its name: the script has the same.
+func (w *world) unrecorded() {
+	w.Helper()
+	for _, n := range w.Nodes {
+		_, err := n.Run(w.ctx, "rm", "-f", "/usr/local/bin/doveadm")
+		w.ok(err)
+	}
+}
+
 // trail is what was done to a user's mailbox on all nodes.
 func (w *world) trail(user string) string {
 	var all []string
 	for _, n := range w.Nodes {
 		text, err := n.Read(recorded)
-		w.ok(err)
+		if err != nil {
+			all = append(all, fmt.Sprintf("%s: %v\n", n.Name, err))
+		}
 		for line := range strings.Lines(text) {
-			if at, call, ok := strings.Cut(line, " "); ok && strings.Contains(call, "-u "+user+" ") {
+			if at, call, ok := strings.Cut(line, " "); ok && strings.HasPrefix(call, user+" ") {
 				all = append(all, at+" "+n.Name+": "+call)
 			}
 		}

@@ -29,9 +29,15 @@ func byValue(all ...map[string]string) map[string]string {
 	return keys
 }
 
-// had says whether a side had messages in a folder of this name.
-func (l listed) had(side *View, name string) bool {
-	return slices.ContainsFunc(side.Real, func(m Message) bool { return l.names[m.Folder] == name })
+// same says whether a message lay in the folder then in which another one lies now. names are those of now, by GUID.
+func (l listed) same(then, now Message, names map[string]string) bool {
+	name := names[now.Folder]
+	return then.Folder == now.Folder || name != "" && l.names[then.Folder] == name
+}
+
+// had says whether a side had messages in the folder in which one lies now.
+func (l listed) had(side *View, now Message, names map[string]string) bool {
+	return slices.ContainsFunc(side.Real, func(then Message) bool { return l.same(then, now, names) })
 }
 
 // removed is how many instances of a message users removed since then.
@@ -70,15 +76,14 @@ func (l listed) anew(active, other *View, folders map[string]string, were, rest 
 			if len(was) == 0 || l.copied[guid] || l.removed(active, other, guid) < 1 {
 				continue // a copy, or nobody knows
 			}
-			if names[kept.Folder] == l.names[was[0].Folder] {
+			if l.same(was[0], kept, names) {
 				kept, extra = extra, kept
 			}
 			if extra.UID <= was[0].UID {
 				continue
 			}
 		}
-		where := names[extra.Folder]
-		if where == "" || len(was) == 1 && l.names[was[0].Folder] != where || !l.had(l.active, where) || !l.had(l.other, where) {
+		if len(was) == 1 && !l.same(was[0], extra, names) || !l.had(l.active, extra, names) || !l.had(l.other, extra, names) {
 			continue // its UID was nobody else's
 		}
 		steps = append(steps, unite([]Message{kept}, extra.Flags)...)

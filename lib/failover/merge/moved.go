@@ -217,7 +217,8 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 		return err
 	}
 	for id, t := range twins {
-		m.record.Twins[id] = t.named(there)
+		t.Names = namesOf(there, t.There)
+		m.record.Twins[id] = t
 	}
 	if m.record.Were == nil {
 		m.record.Were = map[string]moved{}

@@ -33,7 +33,7 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			// sides had elsewhere is for doveadm sync.
 			p.setAside(&p.other, nil, filter(arrivedThere, func(m Message) bool { return m.Saved <= gone[id].At || !m.used() })...)
 		case len(ours) == 0:
-		case len(arrivedHere) > 0 && len(arrivedThere) == 0, len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
+		case copied(ours, theirs, inboxHere, inboxThere), len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
 			// Theirs come by doveadm sync, and ours are twins then.
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
@@ -69,21 +69,23 @@ func (m Message) used() bool {
 // twin is a message of the active side's inbox that was another one on the other side.
 type twin struct {
 	GUID  string   `json:"g"`
-	There []string `json:"in"` // the folders in which the other side had it, one for each instance
-}
-
-// named is the same by the names of the folders, see moved.named.
-func (t twin) named(there map[string]string) twin {
-	t.There = namesOf(there, t.There)
-	return t
+	There []string `json:"in"`    // the folders in which the other side had it, one for each instance
+	Names []string `json:"names"` // of those: doveadm sync gives one that both sides made by themselves one GUID
 }
 
 // brought says whether these are the other side's instances, in the folders where it had them. What lies in
-// another one was put there by its user since, and stays.
+// another one was put there by its user since, and stays. folders are by name.
 func (t twin) brought(messages []Message, folders map[string]string) bool {
-	lie := namesOf(folders, foldersOf(messages))
-	slices.Sort(lie)
-	return slices.Equal(lie, slices.Sorted(slices.Values(t.There)))
+	names := byValue(folders)
+	return len(messages) > 0 && len(messages) == len(t.There) && !slices.ContainsFunc(messages, func(m Message) bool {
+		return !slices.Contains(t.There, m.Folder) && !slices.Contains(t.Names, names[m.Folder])
+	})
+}
+
+// copied says whether ours is a message in the inbox, of which its user may have made copies, and theirs
+// another one that they moved from there.
+func copied(ours, theirs []Message, inboxHere, inboxThere string) bool {
+	return len(guids(ours)) == 1 && len(in(ours, inboxHere)) == 1 && len(in(theirs, inboxThere)) == 0
 }
 
 // twins sets aside what is in the active side's inbox and also, as another
@@ -110,7 +112,8 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 			if !ours.brought(theirs, c.folders) {
 				continue
 			}
-			if stay, late = theirs, in(mine, inbox); len(late) == 0 {
+			also := filter(mine, func(m Message) bool { return m.Folder != inbox && len(in(theirs, m.Folder)) > 0 }) // one of the two goes too
+			if stay, late = slices.Concat(theirs, also), in(mine, inbox); len(late) == 0 {
 				stay, late = mine, []Message{slices.MinFunc(theirs, byArrival)}
 			}
 		}
@@ -127,12 +130,12 @@ func met(active, other *View) map[string]twin {
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	all := map[string]twin{}
 	for id, ours := range a.byID {
-		theirs, arrived := o.byID[id], len(in(ours, active.Inbox))
+		theirs := o.byID[id]
 		if len(theirs) == 0 || o.shares(id, a.guids) || len(guids(ours)) > 1 {
 			continue
 		}
-		if arrived == len(ours) || arrived == 1 && len(in(theirs, other.Inbox)) == 0 {
-			all[id] = twin{ours[0].GUID, foldersOf(theirs)}
+		if len(in(ours, active.Inbox)) == len(ours) || copied(ours, theirs, active.Inbox, other.Inbox) {
+			all[id] = twin{GUID: ours[0].GUID, There: foldersOf(theirs)}
 		}
 	}
 	return all

@@ -96,29 +96,44 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
 		"unless it was here while doveadm sync brought the other": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx", `\Seen`)}, other: []Message{real(work, 2, g("2"), "Q1.mx", `\Seen`)},
-			twins: map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+			twins: map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
 		"of which there was a copy: that stays": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5), saved(real(g("d"), 3, g("2"), "Q1.mx"), 4)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work", "More"}}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
 		"and not yet, or no more": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work", "More"}}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}}}},
 		"and was moved on since": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(g("d"), 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}},
 		"which was copied, and the other moved": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`), real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
 			other:  []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}},
 			here:   []string{`flag ` + work + ` 2 \Seen`, "aside INBOX 1"}, there: []string{`flag ` + work + ` 2 \Seen`}, doubles: 1},
+		"which was copied to where the other was moved": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Flagged`), real(work, 1, g("1"), "Q1.mx"), real(work, 5, g("2"), "Q1.mx")},
+			other:  []Message{real(work, 1, g("1"), "Q1.mx"), real(work, 5, g("2"), "Q1.mx")},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, nil}},
+			here:   []string{`flag ` + work + ` 1,5 \Flagged`, "aside INBOX 1", "aside " + work + " 5"}, there: []string{`flag ` + work + ` 1,5 \Flagged`}, doubles: 2},
+		"the other's folder has another name since": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, []string{"Projects"}}}, here: []string{"aside " + work + " 2"}, doubles: 1},
+		"which was copied, and the other never came": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, twins: map[string]twin{"Q1.mx": {GUID: g("1")}}},
+		"or was moved and copied": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, twins: map[string]twin{"Q1.mx": {GUID: g("1")}}},
+		"one was moved here, and came again, and moved there": {
+			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("3"), "Q1.mx")}, other: []Message{real(work, 1, g("2"), "Q1.mx")},
+			here: []string{"aside INBOX 1"}, there: []string{"aside " + work + " 1"}, doubles: 2},
 		"copied here, moved there: doveadm sync brings it first": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, other: []Message{real(work, 2, g("2"), "Q1.mx")}},
 		"of which one was set aside, after it was copied": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, set: map[string]bool{"Q1.mx": true}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, set: map[string]bool{"Q1.mx": true}},
 		"which is still where it was": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"Work"}}}, here: []string{"aside INBOX 1"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, here: []string{"aside INBOX 1"}, doubles: 1},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
@@ -204,7 +219,7 @@ func never(Message) bool { return false }
 func TestTwinIsOver(t *testing.T) {
 	kept := 0
 	m := &merger{
-		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {"g", nil}, "Q2.mx": {"h", nil}}},
+		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {GUID: "g"}, "Q2.mx": {GUID: "h"}}},
 		set:    map[string]bool{}, now: time.Now, save: func() error { kept++; return nil },
 	}
 	if err := m.remember(map[string]bool{"Q1.mx": true}, nil, nil); err != nil {
