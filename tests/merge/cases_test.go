@@ -262,8 +262,6 @@ func TestFiledBeforeTheLoss(t *testing.T) {
 			time.Sleep(1100 * time.Millisecond) // Dovecot counts in seconds
 			s.imap("n1", "SELECT INBOX", `STORE 1 +FLAGS (\Deleted)`, "EXPUNGE")
 			s.joins("n1", "Work a")
-			s.merge("n2")
-			s.both("Work a")
 		})
 	}
 }

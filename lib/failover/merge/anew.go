@@ -46,22 +46,32 @@ func (l listed) removed(active, other *View, guid string) int {
 	return count(active, other) - count(l.active, l.other)
 }
 
+// several are the messages, by GUID, that are there more than once now; none before the first doveadm sync.
+func (l listed) several(active *View) map[string][]Message {
+	if l.active == nil {
+		return nil
+	}
+	return instances(active, repeated(active.Real))
+}
+
 // noteCopied notes what a list shows in several folders though none of it was removed; only one that nothing disturbed tells.
-func (l listed) noteCopied(active, other *View) {
-	for guid, now := range instances(active, repeated(active.Real)) {
+func (l listed) noteCopied(several map[string][]Message, active, other *View) {
+	for guid, now := range several {
 		if slices.ContainsFunc(now, func(m Message) bool { return m.Folder != now[0].Folder }) && l.removed(active, other, guid) == 0 {
 			l.copied[guid] = true
 		}
 	}
 }
 
-// anew takes away what was stored so, and forgets it in were. What is not in rest, of what was there, surplus
-// takes away just now, and two may be all. folders are the active side's, by name; set gets the delivery ids of what is set aside.
-func (l listed) anew(active, other *View, folders map[string]string, were, rest map[string]moved, set map[string]bool) []step {
-	several := repeated(active.Real)
+// anew takes away what was stored so, and forgets it in rest, which is what surplus left of were: of the others that
+// takes an instance away just now, and two may be all. folders are the active side's, by name; set gets the delivery ids of what is set aside.
+func (l listed) anew(several map[string][]Message, active, other *View, folders map[string]string, were, rest map[string]moved, set map[string]bool) []step {
+	if len(several) == 0 {
+		return nil
+	}
 	here, there, names := instances(l.active, several), instances(l.other, several), byValue(folders)
 	var steps []step
-	for guid, now := range instances(active, several) {
+	for guid, now := range several {
 		was := slices.Concat(here[guid], there[guid])
 		_, apart := were[guid]
 		_, left := rest[guid]
@@ -106,10 +116,10 @@ func repeated(messages []Message) map[string]bool {
 }
 
 // instances are the messages with these GUIDs.
-func instances(v *View, guids map[string]bool) map[string][]Message {
+func instances[T any](v *View, guids map[string]T) map[string][]Message {
 	all := map[string][]Message{}
 	for _, m := range v.Real {
-		if guids[m.GUID] {
+		if _, wanted := guids[m.GUID]; wanted {
 			all[m.GUID] = append(all[m.GUID], m)
 		}
 	}

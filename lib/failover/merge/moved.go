@@ -232,11 +232,11 @@ func (m *merger) apart(ctx context.Context, a, o *View) error {
 // surplus takes away what doveadm sync left in two folders: of what both sides had moved, and of
 // what was moved while it stored that anew.
 func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error) {
-	set, joined := map[string]bool{}, m.listed.active != nil
-	if joined && m.still {
-		m.listed.noteCopied(a, o)
+	set, several := map[string]bool{}, m.listed.several(a)
+	if m.still {
+		m.listed.noteCopied(several, a, o)
 	}
-	if len(m.record.Were) == 0 && (!joined || len(repeated(a.Real)) == 0) {
+	if len(m.record.Were)+len(several) == 0 {
 		return false, nil
 	}
 	here, there, err := m.folders(ctx)
@@ -244,9 +244,7 @@ func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error)
 		return false, err
 	}
 	steps, rest := surplus(a, o, m.record.Were, here, there, set)
-	if joined {
-		steps = append(steps, m.listed.anew(a, o, here, m.record.Were, rest, set)...)
-	}
+	steps = append(steps, m.listed.anew(several, a, o, here, m.record.Were, rest, set)...)
 	if len(steps) == 0 {
 		return false, nil
 	}

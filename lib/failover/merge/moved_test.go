@@ -148,12 +148,13 @@ func TestAnew(t *testing.T) {
 		before := newListed(&View{Real: c.hereBefore, Deleted: deletedAt(make([]int64, c.goneBefore)...)}, &View{Real: c.thereBefore}, names, names)
 		now := &View{Real: c.now, Deleted: deletedAt(make([]int64, c.gone)...)}
 		lay := map[string]moved{"g": {}}
-		if steps := before.anew(now, &View{}, names, lay, nil, map[string]bool{}); len(steps) > 0 {
-			t.Errorf("%s, and surplus takes it away: %q", why, words(steps))
+		set := map[string]bool{}
+		if steps := before.anew(before.several(now), now, &View{}, names, lay, nil, set); len(steps)+len(set) > 0 {
+			t.Errorf("%s, and surplus takes it away: %q, set aside are %v", why, words(steps), set)
 		}
 		for _, were := range []map[string]moved{nil, lay} {
-			set := map[string]bool{}
-			steps := before.anew(now, &View{}, names, were, were, set)
+			clear(set)
+			steps := before.anew(before.several(now), now, &View{}, names, were, were, set)
 			if got := words(steps); !slices.Equal(got, c.want) || set["Q1.mx"] != (len(c.want) > 0) || len(c.want) > 0 && len(were) > 0 {
 				t.Errorf("%s: %q, set aside are %v, apart were %v", why, got, set, were)
 			}
@@ -167,22 +168,27 @@ func TestAnew(t *testing.T) {
 	// Its user made a copy, which a list has shown, and does with that what they like.
 	before := newListed(&View{Real: with(taken(inbox), first)}, &View{Real: taken(inbox)}, names, names)
 	moved := &View{Real: with(apart[1:], lies(archive, 1, 0)), Deleted: deletedAt(1, 2)}
-	if steps := before.anew(moved, &View{}, names, nil, nil, map[string]bool{}); len(steps) == 0 {
+	if steps := before.anew(before.several(moved), moved, &View{}, names, nil, nil, map[string]bool{}); len(steps) == 0 {
 		t.Error("moved twice between two lists: nothing goes")
 	}
-	before.noteCopied(&View{Real: twice}, &View{})
+	noteCopied := func(now *View) { before.noteCopied(before.several(now), now, &View{}) }
+	noteCopied(&View{Real: twice})
 	if len(before.copied) > 0 {
 		t.Error("what is stored anew is taken for a copy")
 	}
 	for _, now := range [][]Message{apart, with(apart, lies(later, 1, 0))} {
 		clear(before.copied)
-		before.noteCopied(&View{Real: now, Deleted: deletedAt(1)}, &View{})
+		noteCopied(&View{Real: now, Deleted: deletedAt(1)})
 		if len(before.copied) > 0 {
 			t.Error("what was moved is taken for a copy")
 		}
-		before.noteCopied(&View{Real: now}, &View{})
-		if steps := before.anew(moved, &View{}, names, nil, nil, map[string]bool{}); len(steps) > 0 {
+		noteCopied(&View{Real: now})
+		if steps := before.anew(before.several(moved), moved, &View{}, names, nil, nil, map[string]bool{}); len(steps) > 0 {
 			t.Errorf("copied, and the copy moved twice: %q", words(steps))
 		}
+	}
+	early, now := listed{}, &View{Real: apart, Deleted: deletedAt(1)}
+	if steps := early.anew(early.several(now), now, &View{}, names, nil, nil, nil); len(steps) > 0 {
+		t.Errorf("before doveadm sync: %q", words(steps))
 	}
 }

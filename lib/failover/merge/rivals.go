@@ -118,8 +118,10 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 			}
 		}
 		p.setAside(&p.active, stay, late...)
-		for _, m := range late { // doveadm sync may not have brought all of theirs yet
-			p.other.add(unite(filter(o.byID[id], func(m Message) bool { return guids(stay)[m.GUID] }), m.Flags)...)
+		kept := guids(stay)
+		also := filter(o.byID[id], func(m Message) bool { return kept[m.GUID] }) // doveadm sync may not have brought all of theirs yet
+		for _, m := range late {
+			p.other.add(unite(also, m.Flags)...)
 		}
 	}
 }
@@ -180,13 +182,13 @@ func contested(active, other *View, gone deletions, took map[string]adoption) bo
 func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 	gone, took := m.record.Gone, m.record.Took
 	var at map[string]int64
-	var here, there map[string]string
+	var folders map[string]string
 	if contested(a, o, gone, took) {
-		var err error
-		if here, there, err = m.folders(ctx); err != nil {
+		here, there, err := m.folders(ctx)
+		if err != nil {
 			return nil, err
 		}
-		a.Inbox = here["INBOX"]
+		folders, a.Inbox = here, here["INBOX"]
 		if o != nil {
 			o.Inbox = there["INBOX"]
 			if at, err = m.deletedThere(a, o); err != nil {
@@ -194,7 +196,7 @@ func (m *merger) plan(ctx context.Context, a, o *View) (*plan, error) {
 			}
 		}
 	}
-	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins, here, m.set})
+	p := prepare(a, o, gone, circumstances{m.late, m.both, m.record.Stuck, m.task.Hold, m.record.Twins, folders, m.set})
 	if o != nil {
 		p.deletions(a, o, took, at, m.now())
 	}

@@ -70,6 +70,12 @@ func TestRivals(t *testing.T) {
 			gone:  deletions{"Q1.mx": {5, 9}}, there: []string{"aside INBOX 5"}},
 		"deleted here, moved there before": {
 			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 5)}, gone: deletions{"Q1.mx": {5, 9}}},
+		"deleted here, moved and copied there before": {
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 4), saved(real(work, 7, g("2"), "Q1.mx"), 5)},
+			gone:  deletions{"Q1.mx": {5, 9}}},
+		"deleted here, copied and moved there before": {
+			other:   []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 3), saved(real(work, 7, g("2"), "Q1.mx"), 4)},
+			removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 4}}, gone: deletions{"Q1.mx": {5, 9}}},
 		"and that was set aside already": {
 			other: []Message{saved(real(inbox, 6, g("2"), "Q1.mx"), 3)}, set: map[string]bool{"Q1.mx": true},
 			gone: deletions{"Q1.mx": {5, 9}}},
