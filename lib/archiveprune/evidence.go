@@ -126,6 +126,9 @@ func (g *gatherer) read(ctx context.Context, a *layout.Archive) error {
 		}
 		if err != nil {
 			g.damage = append(g.damage, fmt.Sprintf("%s: %v", f.Path, err))
+			if n := len(g.sources); n > 0 && g.sources[n-1].file == f {
+				g.sources[n-1].damaged = true
+			}
 		}
 	}
 	return nil
@@ -218,13 +221,27 @@ func (g *gatherer) add(m mbox.Message, end *witness) {
 	g.bytes += m.Size()
 }
 
+// errChanged is for a source that is not what was read.
+var errChanged = errors.New("it was changed since it was read")
+
+// changed says whether somebody has written to what is damaged since it was opened.
+func (e *evidence) changed(root *os.Root) bool {
+	return slices.ContainsFunc(e.sources, func(s source) bool {
+		if !s.damaged {
+			return false
+		}
+		now, err := root.Lstat(s.file.Path)
+		return err == nil && (now.Size() != s.opened.Size() || !now.ModTime().Equal(s.opened.ModTime()))
+	})
+}
+
 // stillThere makes sure that the sources are what was read, but for mail that came in since.
 func (e *evidence) stillThere(root *os.Root) error {
 	for i := range e.sources {
 		s := &e.sources[i]
 		same, err := s.same(root)
 		if err == nil && !same {
-			err = errors.New("it was changed since it was read")
+			err = errChanged
 		}
 		if err != nil {
 			return diag.TryAgain.Errorf("%q: %w", s.file.Path, err).WithHint("nothing was removed; the next run reads it anew")

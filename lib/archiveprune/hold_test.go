@@ -27,11 +27,16 @@ func TestHold(t *testing.T) {
 		"mailman": func() (*maillock.Lock, error) { return maillock.Mailman(t.Context(), locks, "dev", 0) },
 		"old":     func() (*maillock.Lock, error) { return maillock.FcntlReplaced(t.Context(), old, 0) },
 	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
 	r := &runner{c: &Configuration{}}
 	r.c.MailmanLocks = locks
 	hold := func(want map[string]bool) {
 		t.Helper()
-		free, err := r.hold(t.Context(), &tree{path: dir}, "dev.mbox/dev.mbox", old)
+		free, err := r.hold(t.Context(), &tree{path: dir, root: root}, "dev.mbox/dev.mbox", old)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,9 +22,43 @@ import (
 // lockWait is how long another program may hold a list's lock before the list is passed over. A test has less.
 var lockWait = time.Minute
 
-// archive looks at one archive, and with --apply removes what can go. The result is there as far as it got.
-func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (*Result, error) {
+// looks is how often an archive is looked at to which a program writes meanwhile.
+const looks = 5
+
+// writes is how long a program may take from one part of a mail to the next. A test has more.
+var writes = 100 * time.Millisecond
+
+// archive looks at one archive, and with --apply removes what can go. The result is there as far as it got. What a
+// program is writing just then may be read cut off, or grow on in the midst of a message: it is looked at again.
+func (r *runner) archive(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error) (result *Result, err error) {
+	for n := 1; ; n++ {
+		result, err = r.attempt(ctx, t, a, policy, refused, n == looks)
+		if n == looks || !errors.Is(err, errChanged) {
+			return result, err
+		}
+		if err := sleep(ctx, writes); err != nil {
+			return result, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// attempt is one look. The last one takes what it finds for damaged, whoever may be writing.
+func (r *runner) attempt(ctx context.Context, t *tree, a *layout.Archive, policy *Policy, refused error, last bool) (*Result, error) {
 	p, err := r.look(ctx, t, a, policy)
+	if err == nil && !last && len(p.evidence.damage) > 0 {
+		if err = sleep(ctx, writes); err == nil && p.evidence.changed(t.root) {
+			err = errChanged
+		}
+	}
 	if err != nil {
 		return newResult(t.path, a), fmt.Errorf("list %q: %w", a.List, err)
 	}
@@ -152,7 +186,11 @@ func (r *runner) lockArchive(ctx context.Context, t *tree, a *layout.Archive) (h
 		return nil, err
 	}
 	if a.Layout == layout.MHonArc {
-		l, err := maillock.MHonArc(ctx, filepath.Join(t.path, a.Dir), lockWait)
+		dir, err := t.openToLock(a.Dir)
+		var l *maillock.Lock
+		if err == nil {
+			l, err = maillock.MHonArcIn(ctx, dir, filepath.Join(t.path, a.Dir), lockWait)
+		}
 		if err != nil {
 			release(held)
 			return nil, err

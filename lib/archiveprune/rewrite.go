@@ -207,10 +207,23 @@ func noRoom(s *source, err error) error {
 	return err
 }
 
+// openToLock opens a directory that a lock is to be in, which no symlink leads out of the tree.
+func (t *tree) openToLock(p string) (*os.File, error) {
+	dir, err := t.root.Open(p)
+	if err != nil {
+		return nil, diag.CantCreate.Errorf("cannot take the lock in %q: %w", filepath.Join(t.path, p), err)
+	}
+	return dir, nil
+}
+
 // lockMbox takes the locks of an mbox that other programs may write to.
 func (t *tree) lockMbox(ctx context.Context, p string) ([]*maillock.Lock, error) {
 	full := filepath.Join(t.path, p)
-	dot, err := maillock.Dotlock(ctx, full, lockWait)
+	dir, err := t.openToLock(filepath.Dir(p))
+	if err != nil {
+		return nil, err
+	}
+	dot, err := maillock.DotlockIn(ctx, dir, full, lockWait)
 	if err != nil {
 		return nil, err
 	}

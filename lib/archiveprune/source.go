@@ -19,6 +19,7 @@ type source struct {
 	file     *layout.File
 	opened   fs.FileInfo // as it was before it was read
 	plain    bool        // an mbox that is not compressed
+	damaged  bool
 	messages []message
 }
 

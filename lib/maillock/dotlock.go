@@ -25,31 +25,50 @@ const staleDotlock = 5 * time.Minute
 // A lock that names a process that is not on this host, and that nobody has touched for five minutes, is
 // removed, so one that a killed process held is free after that time. One that names none is left to people.
 func Dotlock(ctx context.Context, mbox string, wait time.Duration) (*Lock, error) {
+	dir, err := os.Open(filepath.Dir(mbox))
+	if err != nil {
+		return nil, cannot(mbox+".lock", err)
+	}
+	return DotlockIn(ctx, dir, mbox, wait)
+}
+
+// DotlockIn is Dotlock in a directory that is open already, and is closed with the lock: who puts a symlink in its
+// place meanwhile leads nobody to another, and the lock is removed from where it was made.
+func DotlockIn(ctx context.Context, dir *os.File, mbox string, wait time.Duration) (*Lock, error) {
 	path := mbox + ".lock"
+	there := within(dir, filepath.Base(path))
 	l := &Lock{path: path}
+	dead := func(f *os.File, info fs.FileInfo) error { return deadDotlock(path, f, info) }
 	err := acquire(ctx, path, wait, func() (err error) {
 		for range 3 { // a stale one that is removed may give way to another
-			l.file, err = makeDotlock(path)
+			l.file, err = makeDotlock(there)
 			if !errors.Is(err, fs.ErrExist) {
 				return err
 			}
-			if err := breakStale(path, deadDotlock, 0); err != nil {
+			if err := breakStale(there, dead, 0); err != nil {
 				return err
 			}
 		}
 		return &busy{holder: "a process that comes and goes", hint: "try again later"}
 	})
 	if err != nil {
+		dir.Close()
 		return nil, err
 	}
 	l.check = isOurs(path, l.file)
 	l.free = func() {
-		if at(path, l.file) {
-			os.Remove(path)
+		if at(there, l.file) {
+			os.Remove(there)
 		}
+		dir.Close()
 	}
 	l.keep(staleDotlock/5, 0)
 	return l, nil
+}
+
+// within is a path in a directory that is open, whatever is in its place by now.
+func within(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
 // makeDotlock makes a lock that names this process from the first moment on: who is killed here leaves none
@@ -85,8 +104,8 @@ func makeDotlockInTwo(path string) (*os.File, error) {
 	return f, nil
 }
 
-// deadDotlock is nil for a dotlock that may be removed.
-func deadDotlock(f *os.File, info fs.FileInfo) error {
+// deadDotlock is nil for a dotlock at a path that may be removed.
+func deadDotlock(path string, f *os.File, info fs.FileInfo) error {
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, 20))
 	if err != nil {
 		return err
@@ -98,7 +117,7 @@ func deadDotlock(f *os.File, info fs.FileInfo) error {
 	case pid <= 0: // procmail writes "0", Python nothing
 		b.holder = "a process that does not say which it is, for " + since
 		if time.Since(info.ModTime()) > staleDotlock {
-			b.hint = fmt.Sprintf("if no program is writing to the mbox, remove %q", f.Name())
+			b.hint = fmt.Sprintf("if no program is writing to the mbox, remove %q", path)
 		}
 	case runs(pid):
 		b.holder = fmt.Sprintf("process %d, for %s", pid, since)

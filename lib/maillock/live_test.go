@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"rplan/lib/archiveprune/layout"
 	"rplan/lib/archiveprune/trash"
+	"rplan/lib/diag"
 	"rplan/lib/mbox"
 )
 
@@ -26,7 +28,12 @@ type live struct {
 	cut  []byte         // all that was cut
 	tree *trash.Tree
 	olds []old
+	lost int // locks
 }
+
+// mostLost is how many of its locks Mailman may take for dead ones' by mistake. It does so with one that it finds held,
+// and then not there, if it is taken anew in the next moment.
+const mostLost = 3
 
 // old is a file whose place another took.
 type old struct {
@@ -112,6 +119,16 @@ func (l *live) prune(round int) {
 		}
 		return errors.Join(errs...)
 	})
+	lost := diag.KindOf(err) == diag.TryAgain && strings.Contains(err.Error(), `dev.lock" is lost: `)
+	if lost && l.lost < mostLost { // as the program does: it has changed nothing
+		l.t.Log(err)
+		l.lost++
+		l.cut = l.cut[:before]
+		if err := errors.Join(os.Remove(fresh), r.End()); err != nil {
+			l.t.Fatal(err)
+		}
+		return
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -179,7 +196,7 @@ func (l *live) run(writer *exec.Cmd, count int) (found int) {
 			end = true
 		case <-time.After(pause):
 			l.prune(rounds)
-			if rounds%20 == 3 {
+			if rounds%20 == 3 && len(l.olds) > 0 {
 				l.undoLast()
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -318,4 +319,76 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	l.Release()
+}
+
+// Who swaps the directory of a lock for a symlink leads it nowhere else, and it is removed from where it is.
+func TestLockStays(t *testing.T) {
+	for name, take := range map[string]func(dir *os.File, path string) (*Lock, error){
+		"mbox.lock": func(dir *os.File, path string) (*Lock, error) {
+			return DotlockIn(t.Context(), dir, filepath.Join(path, "mbox"), 0)
+		},
+		".mhonarc.lck": func(dir *os.File, path string) (*Lock, error) { return MHonArcIn(t.Context(), dir, path, 0) },
+	} {
+		top := t.TempDir()
+		in, aside, outside := filepath.Join(top, "in"), filepath.Join(top, "aside"), filepath.Join(top, "outside")
+		ok := func(errs ...error) {
+			t.Helper()
+			if err := errors.Join(errs...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ok(os.Mkdir(in, 0o755), os.Mkdir(outside, 0o755))
+		locked := func() (all []string) {
+			for _, dir := range []string{in, aside, outside} {
+				if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+					all = append(all, filepath.Base(dir))
+				}
+			}
+			return all
+		}
+		swap := func() { ok(os.Rename(in, aside), os.Symlink(outside, in)) }
+		for _, when := range []string{"before", "while"} {
+			dir, err := os.Open(in)
+			ok(err)
+			if when == "before" {
+				swap()
+			}
+			l, err := take(dir, in)
+			ok(err)
+			if when == "while" {
+				swap()
+			}
+			if got := locked(); !slices.Equal(got, []string{"aside"}) {
+				t.Errorf("%s %s: it is in %q", name, when, got)
+			}
+			if err := l.Check(); diag.KindOf(err) != diag.TryAgain {
+				t.Errorf("%s %s: %v, and no other program knows of the lock", name, when, err)
+			}
+			l.Release()
+			if got := locked(); len(got) > 0 {
+				t.Errorf("%s %s: left in %q", name, when, got)
+			}
+			ok(os.Remove(in), os.Rename(aside, in))
+		}
+	}
+}
+
+// A lock of MHonArc that is moved while it is held, as a prune moves it with what stays of a directory, is removed all the same.
+func TestMovedLock(t *testing.T) {
+	top := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(top, "old"), 0o755), os.Mkdir(filepath.Join(top, "new"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := MHonArc(t.Context(), filepath.Join(top, "old"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(top, "new", ".mhonarc.lck")
+	if err := os.Rename(filepath.Join(top, "old", ".mhonarc.lck"), moved); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	if _, err := os.Lstat(moved); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is left where it was moved to: %v", err)
+	}
 }

@@ -2,14 +2,15 @@ package archiveprune
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"rplan/lib/archiveprune/layout"
 	"rplan/tests/archive"
 	"rplan/tests/need"
+	"rplan/tests/prometheus"
 	"rplan/tests/terminal"
 )
 
@@ -192,26 +194,19 @@ func (n *node) syscalls(analyze, group string) map[string]bool {
 	return all
 }
 
-const samplesOf = `
-import sys, json
-from prometheus_client.parser import text_fd_to_metric_families
-all = {}
-for family in text_fd_to_metric_families(open(sys.argv[1])):
-    for s in family.samples:
-        labels = "".join(" %s=%s" % (k, v) for k, v in sorted(s.labels.items()) if k not in ("tree", "layout"))
-        all[s.name + labels] = s.value
-print(json.dumps(all))`
-
 // samples are the metrics in a file, as Prometheus' own parser reads them, by name and labels but for tree and layout.
 func (n *node) samples(name string) map[string]float64 {
 	n.Helper()
-	need.File(n, "/usr/lib/python3/dist-packages/prometheus_client/parser.py")
-	out, err := exec.Command("/usr/bin/python3", "-c", samplesOf, n.path(name)).CombinedOutput()
-	if err != nil {
-		n.Fatalf("%v: %s", err, out)
-	}
 	all := map[string]float64{}
-	n.must(json.Unmarshal(out, &all))
+	for _, s := range prometheus.Samples(n, []byte(n.read(name))) {
+		key := s.Name
+		for _, label := range slices.Sorted(maps.Keys(s.Labels)) {
+			if label != "tree" && label != "layout" {
+				key += " " + label + "=" + s.Labels[label]
+			}
+		}
+		all[key] = s.Value
+	}
 	return all
 }
 

@@ -239,10 +239,18 @@ type settling struct {
 	stay    Notes
 }
 
-// back has a name go from the old directory to the one at its place.
+// mhonarcLock is MHonArc's lock, a directory, with a mark in it if it is rplan's (lib/maillock).
+const mhonarcLock = ".mhonarc.lck"
+
+// back has a name go from the old directory to the one at its place. Of two locks neither becomes the other: if mhonarc
+// took its own in the instant before, ours is lost, as its Check says.
 func (s *settling) back(name string) {
 	st, err1 := lstat(s.old, name)
 	there, err2 := lstat(s.to, name)
+	if name == mhonarcLock && err2 == nil {
+		_ = unix.Unlinkat(int(s.old.Fd()), name, unix.AT_REMOVEDIR) // if it has no mark
+		return
+	}
 	if was := s.linked[name]; was != 0 && err1 == nil && err2 == nil && there.Ino == was && st.Ino != was && regular(&st) && regular(&there) {
 		// It was replaced after it had been linked: the newer one counts.
 		if unix.Renameat(int(s.old.Fd()), name, int(s.to.Fd()), name) == nil {

@@ -333,3 +333,19 @@ func TestUnlistedFileInADirectoryMadeAgain(t *testing.T) {
 	tree.Close()
 	s.emptyTrash()
 }
+
+// If mhonarc takes its lock when the directory has just been exchanged, ours does not get into it, where it could not be removed.
+func TestTwoLocks(t *testing.T) {
+	s := newScene(t)
+	tree := s.locked()
+	defer tree.Close()
+	r, err := tree.Begin(t.Context(), began, plan(t, s.dir)) // with a place for that lock
+	s.ok(err)
+	r.linked = func() { s.put("dev/html/.mhonarc.lck/rplan", "") }
+	_, err = r.Move(t.Context(), nil)
+	s.ok(err)
+	s.ok(r.End())
+	if marks, err := os.ReadDir(s.at("dev/html/.mhonarc.lck")); err != nil || len(marks) > 0 {
+		t.Errorf("there is %v in mhonarc's lock, %v", marks, err)
+	}
+}
