@@ -33,7 +33,7 @@ packages:
 # One package at a time: most tests start real daemons, and machines are small.
 test: packages all
 	@mkdir -p build && rm -f build/skipped
-	RPLAN_SKIPPED=$(CURDIR)/build/skipped $(GO) test -tags $(TAGS) -count 1 -p 1 -timeout 40m ./...
+	RPLAN_SKIPPED=$(CURDIR)/build/skipped $(GO) test -tags $(TAGS) -count 1 -p 1 -timeout 60m ./...
 	@! [ -e build/skipped ] || { echo 'skipped, for want of something:'; sort -u build/skipped; }
 
 # The long scenarios of tests/failover, again and again with other seeds; RPLAN_SCENARIO="kills out" RPLAN_SEED=N repeats one.

@@ -153,9 +153,10 @@ func (c Command) parser(args []string, env *Env) *cli.App {
 		Reader:                env.Stdin, Writer: env.Stdout, ErrWriter: env.Stderr,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
+			text := longFlag.ReplaceAllString(err.Error(), "$1-$2")
+			name, unknown := strings.CutPrefix(text, "flag provided but not defined: ")
 			if !unknown {
-				return c.usage("%w", err)
+				return c.usage("%s", text)
 			}
 			return cmp.Or(c.notOfThisVerb(name), error(c.usage("unknown flag: %s", name)))
 		},
@@ -174,6 +175,9 @@ func (c Command) parser(args []string, env *Env) *cli.App {
 		},
 	}
 }
+
+// longFlag finds a flag in a message of the flag package, which writes all of them with one hyphen.
+var longFlag = regexp.MustCompile(`((?:defined:|argument:|for(?: flag)?) )(-[[:alnum:]][^ :]+)`)
 
 // usage is an error in the command line.
 func (c Command) usage(format string, a ...any) *diag.Error {

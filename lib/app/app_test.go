@@ -38,9 +38,12 @@ func TestUsageErrorsAreOnStderrWith64(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--nope"}, "rp-x: unknown flag: -nope\nhint: rp-x --help lists the flags\n"},
-		{[]string{"--count", "x"}, `invalid value "x" for flag -count`},
-		{[]string{"--count"}, "flag needs an argument: -count"},
+		{[]string{"--nope"}, "rp-x: unknown flag: --nope\nhint: rp-x --help lists the flags\n"},
+		{[]string{"--count", "x"}, `invalid value "x" for flag --count`},
+		{[]string{"--nope=a -b"}, "rp-x: unknown flag: --nope\n"},
+		{[]string{"-Z"}, "rp-x: unknown flag: -Z\n"},
+		{[]string{"--dry-run=maybe"}, `invalid boolean value "maybe" for --dry-run: `},
+		{[]string{"--count"}, "flag needs an argument: --count"},
 		{[]string{"file", "--dry-run"}, "rp-x: flag \"--dry-run\" after an argument\nhint: put flags first: rp-x --dry-run file\n"},
 		{[]string{"--count", "3", "file", "-n"}, "put flags first: rp-x -n --count 3 file"},
 		{[]string{"--dry-run", "false", "x"}, `unexpected argument "x"`},

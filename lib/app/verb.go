@@ -98,7 +98,8 @@ func (c Command) verbHint(name string) string {
 // flagBeforeVerb is the error for what stands where the verb has its place.
 func (c Command) flagBeforeVerb(args []string) error {
 	if f, _ := c.flag(args[0]); f == nil && args[0] != "--" {
-		return diag.Usage.Errorf("unknown flag: -%s", bare(args[0])).WithHint("%s --help lists the flags", c.Name)
+		name, _, _ := strings.Cut(args[0], "=")
+		return c.usage("unknown flag: %s", name)
 	}
 	return diag.Usage.Errorf("flag %q before the verb", args[0]).WithHint("%s", cmp.Or(c.verbFirst(args), c.verbHint("")))
 }

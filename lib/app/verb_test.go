@@ -71,11 +71,11 @@ func TestVerbUsageErrors(t *testing.T) {
 		{[]string{"remove"}, "rp-x: unknown verb \"remove\"\nhint: " + all},
 		{[]string{"serv"}, "rp-x: unknown verb \"serv\"\nhint: " + all},
 		{[]string{""}, "rp-x: unknown verb \"\"\nhint: " + all},
-		{[]string{"--nope"}, "rp-x: unknown flag: -nope\nhint: rp-x --help lists the flags\n"},
+		{[]string{"--nope"}, "rp-x: unknown flag: --nope\nhint: rp-x --help lists the flags\n"},
 		{[]string{"--lost"}, "rp-x: flag \"--lost\" before the verb\nhint: " + all},
 		{[]string{"--lost", "-r", "a storm", "out", "n1"}, "rp-x: flag \"--lost\" before the verb\nhint: put the verb first: rp-x out --lost -r 'a storm' n1\n"},
 		{[]string{"--", "out", "n1"}, "rp-x: flag \"--\" before the verb\nhint: put the verb first: rp-x out n1\n"},
-		{[]string{"out", "--nope", "n1"}, "rp-x: unknown flag: -nope\nhint: rp-x out --help lists the flags\n"},
+		{[]string{"out", "--nope", "n1"}, "rp-x: unknown flag: --nope\nhint: rp-x out --help lists the flags\n"},
 		{[]string{"status", "--reason", "x"}, "rp-x: status takes no flag --reason\nhint: it is one of out, in; rp-x status --help lists the flags\n"},
 		{[]string{"in", "--lost", "n1"}, "rp-x: in takes no flag --lost\nhint: it is one of out; rp-x in --help lists the flags\n"},
 		{[]string{"status", "-r", "x"}, "rp-x: status takes no flag --reason\n"},
@@ -86,7 +86,7 @@ func TestVerbUsageErrors(t *testing.T) {
 		{[]string{"out", "--lost", "n1", "-r", "it's gone", "-c=f"}, "rp-x: flag \"-r\" after an argument\nhint: put flags first: rp-x out -r 'it'\\''s gone' -c=f --lost n1\n"},
 		{[]string{"out", "--reason", "", "n1"}, "rp-x: flag --reason has an empty value\nhint: rp-x out --help lists the flags\n"},
 		{[]string{"out", "--insist", "a", "--insist", "", "n1"}, "rp-x: flag --insist has an empty value\n"},
-		{[]string{"out", "--reason"}, "rp-x: flag needs an argument: -reason\nhint: rp-x out --help lists the flags\n"},
+		{[]string{"out", "--reason"}, "rp-x: flag needs an argument: --reason\nhint: rp-x out --help lists the flags\n"},
 	} {
 		code, stdout, stderr := callVerb(c.args...)
 		if code != 64 || stdout != "" || !strings.Contains(stderr, c.want) {

@@ -38,7 +38,11 @@ func Load(path string, sections map[string]any) error {
 			WithHint("name another with --config, or begin with the commented example in /usr/share/doc/rplan/contrib/example")
 	}
 	if err != nil {
-		return diag.Config.Errorf("reading the configuration: %w", err)
+		hint := "name another with --config"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "call this as a user who may read it, or " + hint
+		}
+		return diag.Config.Errorf("reading the configuration: %w", err).WithHint("%s", hint)
 	}
 	return Decode(path, text, sections)
 }

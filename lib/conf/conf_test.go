@@ -72,6 +72,9 @@ func TestMissingFile(t *testing.T) {
 	if diag.KindOf(err) != diag.Config || !strings.Contains(err.Error(), path) || diag.HintOf(err) == "" {
 		t.Errorf("got %v, hint %q", err, diag.HintOf(err))
 	}
+	if err := Load(filepath.Dir(path), nil); diag.KindOf(err) != diag.Config || diag.HintOf(err) != "name another with --config" {
+		t.Errorf("of a directory: %v, hint %q", err, diag.HintOf(err))
+	}
 	if err := os.WriteFile(path, []byte("node = \"n1\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ const (
 	Draining               // still serves its users, is left out of DNS; will be taken out
 	Out                    // gone or being worked on: the next node of each placement serves
 	Returning              // back, and catching up: serves nobody yet
-	Evicted                // taken away by others: never trusted again under this name
+	Evicted                // taken away by others: not trusted under this name until it is admitted
 )
 
 var stateNames = []string{"up", "draining", "out", "returning", "evicted"}

@@ -114,8 +114,11 @@ func (c *change) write(ctx context.Context, to directory.State) error {
 		Time: c.env.Now().UTC(), Mailboxes: moved.Mailboxes, Sites: moved.Sites,
 	}
 	if err := c.hooks.run(ctx, "before", f); err != nil {
-		return diag.Refused.Errorf("a hook is against it, node %q stays %s: %w", c.Node, was.State, err).
-			WithHint("the hooks are in %s", c.config.failover.Hooks)
+		hint := "the hooks are in " + c.config.failover.Hooks
+		if c.halfway() {
+			hint += "; run the same command again to go on, or " + c.back()
+		}
+		return diag.Refused.Errorf("a hook is against it, node %q stays %s: %w", c.Node, was.State, err).WithHint("%s", hint)
 	}
 	version, err := c.store.Write(ctx, was, source.Change{State: to, Since: f.Time.Truncate(time.Second), Reason: c.Reason, By: c.By})
 	if err != nil {
@@ -126,6 +129,15 @@ func (c *change) write(ctx context.Context, to directory.State) error {
 		c.warn("a hook failed after the change: %v", err)
 	}
 	return c.lookAgain(ctx, was)
+}
+
+// back is the command that goes back from halfway.
+func (c *change) back() string {
+	verb := "in"
+	if c.Verb == "in" {
+		verb = "out"
+	}
+	return fmt.Sprintf("to go back: rp-failover %s %s", verb, c.Node)
 }
 
 // lookAgain reads what others wrote meanwhile. Of two admins who took away two
@@ -226,21 +238,28 @@ func locked(ctx context.Context, c *configuration) (*lock.Lock, error) {
 	return held, err
 }
 
-// joinRefusals is the error of guards that are not overruled.
+// joinRefusals is the error of guards that are not overruled, before anything was changed.
 func joinRefusals(verb, node string, refusals []refusal) error {
-	var lines, names []string
+	if err := refused(fmt.Sprintf("%s %s: refused, and nothing was changed", verb, node), refusals); err != nil {
+		return err
+	}
+	return nil
+}
+
+// refused is what happens, and the guards behind it that are not overruled; nil if there is none.
+func refused(what string, refusals []refusal) *diag.Error {
+	var names []string
 	for _, r := range refusals {
 		if r.Insisted {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%s: %s", r.Guard, r.Text))
+		what += fmt.Sprintf("\n%s: %s", r.Guard, r.Text)
 		if insist := "--insist " + r.Guard; !slices.Contains(names, insist) {
 			names = append(names, insist)
 		}
 	}
-	if len(lines) == 0 {
+	if len(names) == 0 {
 		return nil
 	}
-	return diag.Refused.Errorf("%s %s: refused, and nothing was changed\n%s", verb, node, strings.Join(lines, "\n")).
-		WithHint("%s goes on all the same", strings.Join(names, " "))
+	return diag.Refused.Errorf("%s", what).WithHint("%s goes on all the same", strings.Join(names, " "))
 }

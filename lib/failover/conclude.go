@@ -23,7 +23,11 @@ func (c *change) conclude() error {
 		left = append(left, fmt.Sprintf("node %q has not published maps made from the new state: %s", node, o.Silent[node]))
 	}
 	for _, node := range slices.Sorted(maps.Keys(o.Left)) {
-		left = append(left, fmt.Sprintf("%s on node %q not merged yet", verbFor(o.Left[node], "mailbox", "is", "are"), node))
+		text := fmt.Sprintf("%s on node %q not merged yet", verbFor(o.Left[node], "mailbox", "is", "are"), node)
+		if c.away() {
+			text = fmt.Sprintf("what users of %s did since the last merge may be on node %q only", plural(o.Left[node], "mailbox"), node)
+		}
+		left = append(left, text)
 	}
 	if len(o.Warnings) > 0 {
 		left = append(left, plural(len(o.Warnings), "warning")+" above")
@@ -65,8 +69,8 @@ func (c *change) words() string {
 		all += fmt.Sprintf("%s in the queue of node %s; leave its Postfix running until they have left\n", verbFor(o.Queue, "message", "is", "are"), c.Node)
 	}
 	if c.Verb == "admit" {
-		all += fmt.Sprintf("node %[1]s is out; put its new keys (rplanSshKey, rplanVpnKey) and password into its entry, set it up as a new consumer\n"+
-			"(contrib/ldap), then: rp-failover in %[1]s\n", c.Node)
+		all += fmt.Sprintf("node %[1]s is out, and trusted by the keys and the password of its entry; set it up as a new consumer (contrib/ldap),\n"+
+			"then: rp-failover in %[1]s\n", c.Node)
 	}
 	for i, line := range o.Checklist {
 		if i == 0 {

@@ -39,10 +39,11 @@ func runPlan(ctx context.Context, env *app.Env, o Options, config *configuration
 	if err != nil {
 		return err
 	}
-	if done, err := c.already(); done || err != nil {
-		return err
+	done, err := c.already()
+	if err == nil && !done {
+		err = c.weigh(ctx)
 	}
-	if err := c.weigh(ctx); err != nil {
+	if err != nil || done && !o.JSON {
 		return err
 	}
 	if o.JSON {
@@ -195,6 +196,9 @@ func (c *change) run(ctx context.Context) error {
 		c.pretend()
 	}
 	if err := sequences[c.Verb](c, ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) && !c.DryRun {
+			return diag.Failed.Errorf("interrupted; the last step was %q", c.journal.Step).WithHint("run the same command again: it goes on from there")
+		}
 		return err
 	}
 	if err := c.journal.end(); err != nil {

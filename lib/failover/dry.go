@@ -46,9 +46,18 @@ func (d *dryPeers) maps(_ context.Context, node string) (*NodeReport, error) {
 	return &NodeReport{Node: node}, nil
 }
 
-func (d *dryPeers) kick(_ context.Context, node string, users []string) (int, error) {
+func (d *dryPeers) kick(_ context.Context, node, _ string, users []string) (int, error) {
 	d.say(fmt.Sprintf("would end the sessions of %s at node %q", plural(len(users), "user"), node))
 	return 0, nil
+}
+
+func (d *dryPeers) drop(ctx context.Context, node, changed string, users []string) (int, error) {
+	return d.kick(ctx, node, changed, users)
+}
+
+func (d *dryPeers) flush(_ context.Context, node string) error {
+	d.say(fmt.Sprintf("would have node %q try the mail that waits in its queue", node))
+	return nil
 }
 
 func (d *dryPeers) sync(_ context.Context, node, peer string) (*merge.Report, error) {

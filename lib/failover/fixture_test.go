@@ -157,9 +157,15 @@ func (w *world) maps(_ context.Context, node string) (*NodeReport, error) {
 	return w.report(node), err
 }
 
-func (w *world) kick(_ context.Context, node string, users []string) (int, error) {
-	return len(users), w.call("kick %s: %s", node, strings.ReplaceAll(strings.Join(users, " "), "@example.org", ""))
+func (w *world) kick(_ context.Context, node, changed string, users []string) (int, error) {
+	return len(users), w.call("kick %s %s: %s", node, changed, strings.ReplaceAll(strings.Join(users, " "), "@example.org", ""))
 }
+
+func (w *world) drop(_ context.Context, node, changed string, users []string) (int, error) {
+	return len(users), w.call("drop %s %s: %s", node, changed, strings.ReplaceAll(strings.Join(users, " "), "@example.org", ""))
+}
+
+func (w *world) flush(_ context.Context, node string) error { return w.call("flush %s", node) }
 
 func (w *world) sync(_ context.Context, node, peer string) (*merge.Report, error) {
 	err := w.call("sync %s %s", node, peer)
@@ -297,11 +303,25 @@ func (d *dying) maps(ctx context.Context, node string) (*NodeReport, error) {
 	return d.world.maps(ctx, node)
 }
 
-func (d *dying) kick(ctx context.Context, node string, users []string) (int, error) {
+func (d *dying) kick(ctx context.Context, node, changed string, users []string) (int, error) {
 	if d.tick(); ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	return d.world.kick(ctx, node, users)
+	return d.world.kick(ctx, node, changed, users)
+}
+
+func (d *dying) drop(ctx context.Context, node, changed string, users []string) (int, error) {
+	if d.tick(); ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return d.world.drop(ctx, node, changed, users)
+}
+
+func (d *dying) flush(ctx context.Context, node string) error {
+	if d.tick(); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return d.world.flush(ctx, node)
 }
 
 func (d *dying) sync(ctx context.Context, node, peer string) (*merge.Report, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,13 +26,15 @@ func (s *server) report(ctx context.Context) *NodeReport {
 	r := &NodeReport{Node: s.self, Version: app.Version, Unmounted: []string{}, Disks: []Disk{}, Queue: -1}
 	r.Dovecot = s.dovecot(ctx)
 	r.Queue = s.queue(ctx)
-	r.Disks, r.Unmounted = s.disks(), s.unmounted()
 	r.Sync = s.lastSync()
 	maps := s.mapsDir()
+	mail := true // unless there are to be no mailboxes
 	if state, err := published.Load(maps); err == nil {
 		r.Maps.Version, r.Maps.States = state.Version(), state.States()
+		mail = len(state.Wanted) == 0 || slices.Contains(state.Wanted, "dovecot")
 	}
 	r.Maps.At, _ = published.Checked(maps)
+	r.Disks, r.Unmounted = s.disks(), s.unmounted(mail)
 	r.Directory = s.directory(ctx)
 	r.Time = s.now() // last, as it is the nearest to when it is read
 	return r
@@ -109,9 +112,32 @@ func existing(path string) string {
 	return path
 }
 
-// unmounted are those directories of "mounts" on which nothing is mounted.
-func (s *server) unmounted() []string {
+// unmounted are those directories of "mounts" on which nothing is mounted. Where
+// that names none, the mail must be on another file system than the root: on that
+// one is what was written while its own disk was not unlocked.
+func (s *server) unmounted(mail bool) []string {
 	missing := []string{}
+	mounted := mountPoints()
+	for _, dir := range s.config.failover.Mounts {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil || !mounted[real] {
+			missing = append(missing, dir)
+		}
+	}
+	if mail && len(s.config.failover.Mounts) == 0 {
+		dir, _ := filepath.EvalSymlinks(existing(s.mailDir()))
+		for !mounted[dir] && filepath.Dir(dir) != dir {
+			dir = filepath.Dir(dir)
+		}
+		if dir == "/" {
+			missing = append(missing, s.mailDir())
+		}
+	}
+	return missing
+}
+
+// mountPoints are the directories on which something is mounted.
+func mountPoints() map[string]bool {
 	table, _ := os.ReadFile("/proc/self/mountinfo")
 	mounted := map[string]bool{}
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
@@ -120,13 +146,7 @@ func (s *server) unmounted() []string {
 			mounted[unescape.Replace(fields[4])] = true
 		}
 	}
-	for _, dir := range s.config.failover.Mounts {
-		real, err := filepath.EvalSymlinks(dir)
-		if err != nil || !mounted[real] {
-			missing = append(missing, dir)
-		}
-	}
-	return missing
+	return mounted
 }
 
 // syncPath is where sync says how its last pass went.
@@ -152,12 +172,15 @@ func exitKind(err error) diag.Kind {
 	return diag.KindOf(err)
 }
 
-// brief is an error in one line, for a place where there is room for no more.
+// brief is an error and its hint in one line, for a place where there is room for no more.
 func brief(err error) string {
 	const most = 400
 	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	if hint := diag.HintOf(err); hint != "" {
+		text += "; hint: " + hint
 	}
 	return text
 }

@@ -158,7 +158,7 @@ func flipFlop(f *facts) []string {
 		n := &f.states[i]
 		settled := n.State == directory.Up || n.State == directory.Out
 		if n.Name == f.plan.Node && settled && !n.Since.IsZero() && f.now.Sub(n.Since) < f.settings.MinInterval {
-			return []string{fmt.Sprintf("node %q is %s only since %s%s", n.Name, n.State, stamp(n.Since), remarks(&directory.Node{By: n.By, Reason: n.Reason}))}
+			return []string{fmt.Sprintf("node %q is %s only%s", n.Name, n.State, remarks(&n.Node))}
 		}
 	}
 	return nil
@@ -179,8 +179,10 @@ func checks(f *facts) (against []string) {
 		return []string{fmt.Sprintf("node %q does not answer: %s", f.plan.Node, brief(a.err))}
 	}
 	against = f.full(a.report)
-	for _, dir := range a.report.Unmounted {
-		against = append(against, fmt.Sprintf("%s of node %q is not mounted", dir, f.plan.Node))
+	if !f.of.serves(f.plan.Node) { // else it is draining, and goes on with what it has
+		for _, dir := range a.report.Unmounted {
+			against = append(against, fmt.Sprintf("%s of node %q is not mounted; see mounts in rplan.toml(5), on that node", dir, f.plan.Node))
+		}
 	}
 	if a.skew.Abs() > f.settings.MaxClock {
 		direction := "ahead"
@@ -188,9 +190,6 @@ func checks(f *facts) (against []string) {
 			direction = "behind"
 		}
 		against = append(against, fmt.Sprintf("the clock of node %q is %s %s", f.plan.Node, ago(a.skew.Abs()), direction))
-	}
-	if a.report.Maps.Error != "" {
-		against = append(against, fmt.Sprintf("node %q has no current maps: %s", f.plan.Node, a.report.Maps.Error))
 	}
 	return append(against, f.otherVersions(a.report)...)
 }

@@ -21,8 +21,13 @@ type peers interface {
 	status(ctx context.Context, node string) (*NodeReport, error)
 	// maps has the node make its maps, and is its report after that.
 	maps(ctx context.Context, node string) (*NodeReport, error)
-	// kick ends the users' sessions on the node, and says of how many there were any.
-	kick(ctx context.Context, node string, users []string) (int, error)
+	// kick ends the users' sessions on the node that are in the wrong place since changed has
+	// another state, and says of how many there were any.
+	kick(ctx context.Context, node, changed string, users []string) (int, error)
+	// drop does so where changed is lost: what hangs with it is ended first, and at once.
+	drop(ctx context.Context, node, changed string, users []string) (int, error)
+	// flush has what waits in the node's mail queue tried again.
+	flush(ctx context.Context, node string) error
 	// sync merges the mailboxes that the node is active for with peer's.
 	sync(ctx context.Context, node, peer string) (*merge.Report, error)
 	// adopt makes messages of the node's second copies, as the peer is lost.
@@ -34,7 +39,8 @@ const (
 	// gone without a trace costs this much.
 	statusTime = 10 * time.Second
 	mapsTime   = 5 * time.Minute
-	kickTime   = 5 * time.Minute
+	kickTime   = 15 * time.Minute // thousands of sessions, each ended by a program of its own
+	flushTime  = time.Minute
 	// syncTime is for a node whose every mailbox is read anew.
 	syncTime = 7 * 24 * time.Hour
 )
@@ -56,13 +62,26 @@ func (c *collective) maps(ctx context.Context, node string) (*NodeReport, error)
 	return r, c.ask(ctx, node, mapsTime, nil, r, "maps")
 }
 
-func (c *collective) kick(ctx context.Context, node string, users []string) (int, error) {
-	if len(users) == 0 {
-		return 0, nil
+func (c *collective) kick(ctx context.Context, node, changed string, users []string) (int, error) {
+	return c.leave(ctx, "kick", node, changed, users)
+}
+
+func (c *collective) drop(ctx context.Context, node, changed string, users []string) (int, error) {
+	return c.leave(ctx, "drop", node, changed, users)
+}
+
+func (c *collective) leave(ctx context.Context, how, node, changed string, users []string) (int, error) {
+	var lines strings.Builder
+	for _, user := range users {
+		lines.WriteString(user + "\n")
 	}
 	var r kicked
-	err := c.ask(ctx, node, kickTime, []byte(strings.Join(users, "\n")+"\n"), &r, "kick")
+	err := c.ask(ctx, node, kickTime, []byte(lines.String()), &r, how, changed)
 	return r.Kicked, err
+}
+
+func (c *collective) flush(ctx context.Context, node string) error {
+	return c.ask(ctx, node, flushTime, nil, &struct{}{}, "flush")
 }
 
 func (c *collective) sync(ctx context.Context, node, peer string) (*merge.Report, error) {

@@ -18,7 +18,7 @@ func TestAskingOneself(t *testing.T) {
 		t.Errorf("report %+v, %v", r, err)
 	}
 	m.says["doveadm -f tab who"] = "username\na@example.org\n"
-	if n, err := peers.kick(t.Context(), "n1", []string{"a@example.org"}); n != 1 || err != nil {
+	if n, err := peers.kick(t.Context(), "n1", "n2", []string{"a@example.org"}); n != 1 || err != nil {
 		t.Errorf("kicked %d, %v", n, err)
 	}
 	const line = "SELF sync --config CONFIG --peer n2 --json --wait 60s"

@@ -8,7 +8,7 @@ import (
 // columns is what every terminal has.
 const columns = 80
 
-// table lines up columns: cells that look like numbers to the right, others
+// table lines up columns: numbers, such as 3 or 4/0/4, to the right, others
 // to the left, and clips what is wider than 80 columns.
 func table(indent string, rows [][]string) string {
 	var widths []int
@@ -43,7 +43,7 @@ func numeric(rows [][]string, column int) bool {
 	some := false
 	for _, row := range rows[min(1, len(rows)):] {
 		if column < len(row) && row[column] != "" {
-			if strings.Trim(row[column], "0123456789") != "" {
+			if strings.Trim(row[column], "0123456789/") != "" {
 				return false
 			}
 			some = true
@@ -57,7 +57,7 @@ func clip(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
-	return text[:most-3] + "..."
+	return strings.ToValidUTF8(text[:most-3], "") + "..."
 }
 
 // bar draws parts of a whole, each with its own sign, most characters wide. A

@@ -17,7 +17,7 @@ type plan struct {
 	Moves    []move    `json:"moves"`
 	Unserved []move    `json:"unserved"` // whom no node serves then
 	Single   int       `json:"single"`   // mailboxes that move and have no second copy of new mail
-	Lists    []string  `json:"lists"`    // active on the node: they need rp-listmove
+	Lists    []string  `json:"lists"`    // active on the node: somebody has to move them
 	Roles    []string  `json:"roles"`    // that no other node has, of those that somebody needs
 	Carriers []carrier `json:"carriers"` // other nodes that the move is about
 	Refusals []refusal `json:"refusals"`
@@ -47,16 +47,21 @@ type carrier struct {
 // targets are the states that the verbs lead to.
 var targets = map[string]directory.State{"out": directory.Out, "in": directory.Up, "evict": directory.Evicted, "admit": directory.Out}
 
+// emptyPlan is one by which nobody moves.
+func emptyPlan(verb, node string, lost bool, now directory.State) *plan {
+	return &plan{
+		Verb: verb, Node: node, Lost: lost, From: now.String(), to: targets[verb], To: targets[verb].String(),
+		Moves: []move{}, Unserved: []move{}, Lists: []string{}, Roles: []string{}, Carriers: []carrier{}, Refusals: []refusal{},
+		affected: map[string]bool{},
+	}
+}
+
 // newPlan compares what is served now with what is served then. Where the
 // state is already the one that the verb leads to, a run that was interrupted
 // is gone on with, and now is what it was before.
 func newPlan(verb, node string, lost bool, s *directory.Snapshot, of states) *plan {
 	now, _ := of(node)
-	p := &plan{
-		Verb: verb, Node: node, Lost: lost, From: now.String(), to: targets[verb], To: targets[verb].String(),
-		Moves: []move{}, Unserved: []move{}, Lists: []string{}, Roles: []string{}, Carriers: []carrier{}, Refusals: []refusal{},
-		affected: map[string]bool{},
-	}
+	p := emptyPlan(verb, node, lost, now)
 	if verb == "admit" {
 		return p
 	}

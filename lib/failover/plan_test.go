@@ -177,7 +177,8 @@ func TestGuards(t *testing.T) {
 		{"disk of the standby", "out", "n2", "", func(f *facts) { f.answers["n3"].report.Disks = []Disk{{"/var/vmail", 9, 100}} },
 			`checks: the disk of /var/vmail on node "n3" has 9.0% left, less than 10%`},
 		{"locked disk", "in", "n2", "n2=out", func(f *facts) { f.answers["n2"].report.Unmounted = []string{"/var/vmail"} },
-			`checks: /var/vmail of node "n2" is not mounted`},
+			`checks: /var/vmail of node "n2" is not mounted; see mounts in rplan.toml(5), on that node`},
+		{"it serves with that disk", "in", "n2", "n2=draining", func(f *facts) { f.answers["n2"].report.Unmounted = []string{"/var/vmail"} }, ""},
 	} {
 		f := asGiven(t, c.verb, c.node, false, c.given)
 		if c.edit != nil {
@@ -231,6 +232,8 @@ func TestPlanTexts(t *testing.T) {
 func TestStatusTexts(t *testing.T) {
 	settings := Defaults()
 	f := asGiven(t, "out", "n2", false, "")
+	n1 := f.snapshot.Node("n1")
+	n1.Since, n1.By, n1.Reason = noon.Add(-240*time.Hour), "ada", "a new disk"
 	v := newOverview(f.snapshot, f.answers, f.version, f.after, noon, &settings)
 	golden(t, "status-well", v.text())
 	if v.Verdict != well {

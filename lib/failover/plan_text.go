@@ -11,12 +11,14 @@ func (p *plan) text() string {
 	b.WriteString(p.title() + "\n")
 	if p.Verb == "admit" {
 		b.WriteString(wrapped("", fmt.Sprintf("Node %s may come back under its name, as a machine that is trusted again. It stays out until rp-failover in %s.", p.Node, p.Node)))
+		b.WriteString("\n" + wrapped("", "From then on all nodes let in whoever has the keys and the password of its entry. "+
+			"Go on only if rplanSshKey, rplanVpnKey and userPassword there are new: with the old ones, whoever took the machine is back."))
 		return b.String()
 	}
 	b.WriteString("\n" + p.movesText())
 	b.WriteString(p.carriersText())
 	if len(p.Lists) > 0 {
-		b.WriteString("\n" + wrapped("", fmt.Sprintf("%s on %s until rp-listmove moves %s: %s",
+		b.WriteString("\n" + wrapped("", fmt.Sprintf("%s on %s until somebody moves %s (man rp-failover, LISTS): %s",
 			verbFor(len(p.Lists), "list", "stays", "stay"), p.Node, itThem(len(p.Lists)), some(p.Lists))))
 	}
 	if p.Lost && p.Single > 0 {

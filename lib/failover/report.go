@@ -16,7 +16,7 @@ type NodeReport struct {
 	Directory source.Version `json:"directory"` // of its copy; "" where it cannot be read
 	Maps      MapsReport     `json:"maps"`
 	Disks     []Disk         `json:"disks"`
-	Unmounted []string       `json:"unmounted"` // directories of "mounts" that are no mount points
+	Unmounted []string       `json:"unmounted"` // directories on which something should be mounted
 	Queue     int            `json:"queue"`     // messages in Postfix's queue; -1 if not known
 	Sync      *SyncState     `json:"sync"`      // of the last pass; nil if there was none
 }

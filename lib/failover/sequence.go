@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"fmt"
 
 	"rplan/lib/diag"
 	"rplan/lib/directory"
@@ -109,6 +110,9 @@ func (c *change) settle(ctx context.Context, nodes []string, maybe string, pairs
 	if c.reached {
 		nodes = append(nodes, maybe)
 	}
+	if err := c.flush(ctx, nodes); err != nil {
+		return err
+	}
 	if err := c.kick(ctx, nodes); err != nil {
 		return err
 	}
@@ -147,8 +151,8 @@ func (c *change) writeNext(ctx context.Context, to directory.State) error {
 			sleep(ctx, c.pause) // who came later goes back
 			continue
 		}
-		if err := joinRefusals(c.Verb, c.Node, c.refusals(states, "last-node", "second-out")); err != nil {
-			return diag.Refused.Errorf("node %q stays %s: %w", c.Node, was, err)
+		if err := refused(fmt.Sprintf("node %q stays %s, as others changed states meanwhile", c.Node, was), c.refusals(states, "last-node", "second-out")); err != nil {
+			return err.WithHint("%s; %s", err.Hint, c.back())
 		}
 		return c.write(ctx, to)
 	}

@@ -2,15 +2,19 @@ package failover
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"rplan/lib/app"
 	"rplan/lib/diag"
 	"rplan/lib/directory"
 	"rplan/lib/failover/merge"
@@ -26,7 +30,8 @@ func TestOutAndIn(t *testing.T) {
 	want := `maps n1, maps n2, maps n3, maps n4
 sync n2 n3
 maps n1, maps n2, maps n3, maps n4
-kick n1: b1 b2, kick n2: b1 b2, kick n3: b1 b2, kick n4: b1 b2
+flush n1, flush n2, flush n3, flush n4
+kick n1 n2: b1 b2, kick n2 n2: b1 b2, kick n3 n2: b1 b2, kick n4 n2: b1 b2
 sync n3 n2`
 	if got := w.asked(); got != want {
 		t.Errorf("asked\n%s\nwant\n%s", got, want)
@@ -52,11 +57,12 @@ sync n3 n2`
 	}
 	must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}))
 	want = `maps n1, maps n2, maps n3, maps n4
-kick n2: b1 b2
+kick n2 n2: b1 b2
 sync n1 n2
 sync n3 n2
 maps n1, maps n2, maps n3, maps n4
-kick n1: b1 b2, kick n2: b1 b2, kick n3: b1 b2, kick n4: b1 b2
+flush n1, flush n2, flush n3, flush n4
+kick n1 n2: b1 b2, kick n2 n2: b1 b2, kick n3 n2: b1 b2, kick n4 n2: b1 b2
 sync n2 n3`
 	// The two merges are at once, in any order.
 	if got := strings.Replace(w.asked(), "sync n3 n2\nsync n1 n2", "sync n1 n2\nsync n3 n2", 1); got != want {
@@ -78,7 +84,7 @@ sync n2 n3`
 func TestLost(t *testing.T) {
 	w := newWorld(t)
 	w.fault = func(call string) error {
-		if strings.HasPrefix(call, "status n2") || strings.HasPrefix(call, "kick n2") {
+		if strings.HasPrefix(call, "status n2") || strings.HasPrefix(call, "kick n2") || strings.HasPrefix(call, "drop n2") || strings.HasPrefix(call, "flush n2") {
 			t.Errorf("a lost node is asked: %s", call)
 		}
 		if call == "maps n2" {
@@ -88,7 +94,7 @@ func TestLost(t *testing.T) {
 	}
 	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 2, Adopted: 5, Skipped: 2} }
 	must(t, w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true}))
-	if got := w.asked(); !strings.HasSuffix(got, "\nkick n1: b1 b2, kick n3: b1 b2, kick n4: b1 b2\nadopt n3 n2") {
+	if got := w.asked(); !strings.HasSuffix(got, "\ndrop n1 n2: b1 b2, drop n3 n2: b1 b2, drop n4 n2: b1 b2\nadopt n3 n2") {
 		t.Errorf("asked\n%s", got)
 	}
 	if n := w.state("n2"); n.State != directory.Out {
@@ -105,7 +111,7 @@ func TestLost(t *testing.T) {
 	}
 	w.expectError(w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is evicted since`, "rp-failover admit n2")
 	must(t, w.do(Options{Verb: "admit", Args: []string{"n2"}, Yes: true}))
-	if n := w.state("n2"); n.State != directory.Out || !strings.Contains(w.out.String(), "rp-failover in n2") {
+	if n := w.state("n2"); n.State != directory.Out || !strings.Contains(w.out.String(), "trusted by the keys and the password of its entry") {
 		t.Errorf("node is %+v; says %s", n, &w.out)
 	}
 	w.expectError(w.do(Options{Verb: "admit", Args: []string{"n2"}, Yes: true}), diag.Refused, `node "n2" is out, not evicted`)
@@ -122,7 +128,7 @@ func TestLostLeavesBehind(t *testing.T) {
 	}
 	w.syncs = func(node, peer string) merge.Report { return merge.Report{Mailboxes: 5, Skipped: 5, Left: 5} }
 	err := w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Lost: true})
-	w.expectError(err, diag.Partial, `2 mailboxes are on node "n2" not merged yet`, "rp-failover in n2")
+	w.expectError(err, diag.Partial, `what users of 2 mailboxes did since the last merge may be on node "n2" only`, "rp-failover in n2")
 }
 
 // Killed before or after any step, the next run goes on to the same end, and says from where.
@@ -194,6 +200,98 @@ func TestResumeSaysSo(t *testing.T) {
 	}
 }
 
+// Users do not move before what they have is on the other side, whatever kept it from going there.
+func TestUnequal(t *testing.T) {
+	for why, left := range map[string]merge.Report{
+		"the two do not reach each other": {Mailboxes: 3, Skipped: 3, Left: 3, Unreachable: []string{"n9"}, Why: []string{`node "n9": no route`}},
+		"one cannot be read":              {Mailboxes: 3, Merged: 2, Failed: 1, Left: 1, Why: []string{"b1@example.org: it is damaged"}},
+		"another merge has one":           {Mailboxes: 3, Merged: 2, Busy: 1, Left: 1, Why: []string{"b1@example.org: held"}},
+	} {
+		t.Run(why, func(t *testing.T) {
+			w := newWorld(t)
+			w.syncs = func(string, string) merge.Report {
+				r := left
+				r.Why = slices.Clone(left.Why)
+				return r
+			}
+			w.expectError(w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true}), diag.TryAgain,
+				fmt.Sprintf("node \"n2\" stays draining: %s could not be merged\non node \"n2\": %s", plural(left.Left, "mailbox"), left.Why[0]), "--insist standby")
+			if n := strings.Count(w.asked(), "sync n2 n3"); n < 2 || w.state("n2").State != directory.Draining {
+				t.Errorf("after %d merges it is %s", n, w.state("n2").State)
+			}
+			w.expectError(w.do(Options{Verb: "out", Args: []string{"n2"}, Yes: true, Insist: []string{"standby"}}), diag.Partial, `node "n2" is out, but:`)
+			w.expectError(w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true, Insist: []string{"flip-flop"}}), diag.TryAgain, `node "n2" stays returning: `, left.Why[0])
+			w.syncs = nil
+			must(t, w.do(Options{Verb: "in", Args: []string{"n2"}, Yes: true}))
+		})
+	}
+}
+
+// Who interrupts a change is told where it was, and how it goes on.
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t)
+	c, err := w.change(Options{Verb: "out", Args: []string{"n2"}, Yes: true})
+	must(t, err)
+	must(t, os.MkdirAll(w.config.failover.State, 0o700))
+	ctx, interrupt := context.WithCancel(t.Context())
+	w.fault = func(call string) error {
+		if call == "sync n2 n3" {
+			interrupt()
+			return ctx.Err()
+		}
+		return nil
+	}
+	err = c.run(ctx)
+	w.expectError(err, diag.Failed, `interrupted; the last step was "merging mailboxes, pass 1"`, "run the same command again")
+	if errors.Is(err, context.Canceled) {
+		t.Error("package app would say no more than that it was interrupted")
+	}
+}
+
+// What stands in the way halfway says where the node is then, and both ways out.
+func TestRefusedHalfway(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.hooks, 0o755))
+	must(t, os.WriteFile(filepath.Join(w.hooks, "no"), []byte("#!/bin/sh\n[ \"$1 $4\" != \"before out\" ]\n"), 0o755))
+	out := Options{Verb: "out", Args: []string{"n2"}, Yes: true}
+	w.expectError(w.do(out), diag.Refused, `a hook is against it, node "n2" stays draining`, "run the same command again to go on, or to go back: rp-failover in n2")
+	must(t, os.RemoveAll(w.hooks))
+	w.fault = func(call string) error {
+		if call == "sync n2 n3" {
+			w.set("n3", directory.Out, "bob", noon)
+		}
+		return nil
+	}
+	err := w.do(out)
+	w.expectError(err, diag.Refused, "node \"n2\" stays draining, as others changed states meanwhile\nlast-node: no node would serve",
+		"--insist last-node --insist second-out goes on all the same; to go back: rp-failover in n2")
+	if strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// A machine that asks for what is done already is answered too.
+func TestAlreadyAsJSON(t *testing.T) {
+	w := newWorld(t)
+	w.set("n2", directory.Out, "ada", noon.Add(-time.Hour))
+	env := &app.Env{Stdout: &w.out, Stderr: &w.errs, Now: func() time.Time { return noon }}
+	o := Options{Verb: "out", Args: []string{"n2"}, Node: "n2", Yes: true, JSON: true, Config: w.path}
+	must(t, runChange(t.Context(), env, o, w.config))
+	var did outcome
+	must(t, json.Unmarshal(w.out.Bytes(), &did))
+	if did.State != "out" || did.Plan == nil || did.Plan.From != "out" || did.Plan.To != "out" || len(did.Plan.Moves) > 0 {
+		t.Errorf("it says %s", &w.out)
+	}
+	w.out.Reset()
+	o.Args = []string{"out", "n2"}
+	must(t, runPlan(t.Context(), env, o, w.config))
+	var would plan
+	must(t, json.Unmarshal(w.out.Bytes(), &would))
+	if would.From != "out" || would.To != "out" || len(would.Moves) > 0 {
+		t.Errorf("it says %s", &w.out)
+	}
+}
+
 // What cannot be done afterwards is said by name, and is not a failure of the change.
 func TestSilentNodes(t *testing.T) {
 	w := newWorld(t)
@@ -201,7 +299,7 @@ func TestSilentNodes(t *testing.T) {
 		switch call {
 		case "maps n4":
 			return errGone
-		case "kick n1: b1 b2":
+		case "kick n1 n2: b1 b2":
 			return errors.New("no doveadm")
 		}
 		return nil

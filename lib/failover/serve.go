@@ -53,7 +53,9 @@ func init() {
 	questions = map[string]question{
 		"status": {0, (*server).answerStatus},
 		"maps":   {0, (*server).answerMaps},
-		"kick":   {0, (*server).answerKick},
+		"kick":   {1, (*server).answerKick},
+		"drop":   {1, (*server).answerKick}, // of a node that is lost
+		"flush":  {0, (*server).answerFlush},
 		"sync":   {1, (*server).answerSync},
 		"adopt":  {1, (*server).answerSync}, // without the peer, which is lost
 		"mail":   {0, (*server).answerMail},
@@ -96,7 +98,8 @@ func parseWords(command string) ([]string, error) {
 		return nil, diag.BadData.Errorf("nobody answers %q", words[0]).WithHint("does this node have the same version of rplan?")
 	}
 	if len(words)-1 != q.words {
-		return nil, diag.BadData.Errorf("%q goes with %d words, not %d", words[0], q.words, len(words)-1)
+		return nil, diag.BadData.Errorf("%q goes with %d words, not %d", words[0], q.words, len(words)-1).
+			WithHint("does this node have the same version of rplan?")
 	}
 	return words, nil
 }
@@ -144,6 +147,23 @@ func (s *server) answerMaps(ctx context.Context, q asked) error {
 		r.Maps.Error = brief(err)
 	}
 	return json.NewEncoder(q.stdout).Encode(r)
+}
+
+// runIfThere runs a program, and nothing on a node that has no use for it.
+func (s *server) runIfThere(ctx context.Context, argv ...string) (run.Result, error) {
+	result, err := s.run(ctx, run.Cmd{Argv: argv})
+	if errors.Is(err, exec.ErrNotFound) {
+		err = nil
+	}
+	return result, err
+}
+
+// answerFlush has Postfix try what waits, which may have waited for a node that is lost, as
+// long as that for the next try.
+func (s *server) answerFlush(ctx context.Context, q asked) error {
+	_, err := s.runIfThere(ctx, "postqueue", "-f")
+	_, _ = q.stdout.Write([]byte("{}\n"))
+	return err
 }
 
 // answerSync runs this node's own sync, which has the lock and the choice of mailboxes.

@@ -67,7 +67,7 @@ func (s *Settings) complete() error {
 	for _, url := range s.WriteURLs {
 		if !slices.ContainsFunc([]string{"ldapi://", "ldap://", "ldaps://", "ldif:"}, func(p string) bool { return strings.HasPrefix(url, p) }) {
 			return diag.Config.Errorf("failover.write-urls: %q is no URL of a directory", url).
-				WithHint("ldapi:///, ldaps://HOST[:PORT], ldap://HOST[:PORT], or ldif:FILE")
+				WithHint("ldapi:///, ldaps://HOST[:PORT] or ldap://HOST[:PORT]")
 		}
 	}
 	if s.AdminPasswordFile != "" && s.AdminDN == "" {

@@ -33,6 +33,7 @@ type nodeStatus struct {
 	Roles  string    `json:"roles"`
 	Ring   int       `json:"ring"`
 	burden
+	merges  bool        // it keeps mailboxes, so sync has to run there
 	Report  *NodeReport `json:"report"`
 	Error   string      `json:"error"` // why there is none
 	Lag     float64     `json:"lag"`   // seconds that its directory lacks something, at least
@@ -129,6 +130,7 @@ func newOverview(s *directory.Snapshot, answers map[string]answer, before, after
 		if b := burdens[n.Name]; b != nil {
 			one.burden = *b
 		}
+		one.merges = n.Roles.Has(directory.IMAP) && one.Active.Mailboxes+one.Standby.Mailboxes > 0
 		a, asked := answers[n.Name]
 		if one.Report = a.report; a.report != nil {
 			one.Clock = a.skew.Seconds()
@@ -167,7 +169,7 @@ func (v *overview) judge(s *directory.Snapshot, settings *Settings) {
 		}
 	}
 	if lists > 0 {
-		v.amiss(degraded, "%s until rp-listmove moves %s: the node that has %[2]s does not serve", verbFor(lists, "list", "rests", "rest"), itThem(lists))
+		v.amiss(degraded, "%s, as the node that has %s does not serve; man rp-failover, LISTS", verbFor(lists, "list", "rests", "rest"), itThem(lists))
 	}
 	if !v.Alone.none() {
 		v.amiss(degraded, "no second node is ready to serve %s", v.Alone)
@@ -212,20 +214,33 @@ func (v *overview) judgeNode(n *nodeStatus, settings *Settings) {
 		v.amiss(degraded, "the clock of node %s is off by %s", n.Name, ago(clock))
 	}
 	for _, dir := range r.Unmounted {
-		v.amiss(degraded, "%s of node %s is not mounted", dir, n.Name)
+		v.amiss(degraded, "%s of node %s is not mounted; see mounts in rplan.toml(5), on that node", dir, n.Name)
 	}
 	for _, d := range r.Disks {
 		if d.free() < float64(settings.MinFree) {
 			v.amiss(degraded, "the disk of %s on node %s has %s left, %.1f%%", d.Path, n.Name, bytesLeft(d.Free), d.free())
 		}
 	}
+	if n.merges {
+		v.judgeSync(n)
+	}
+}
+
+// judgeSync is about what keeps the second copies equal. A node that has only
+// such copies is told of too: it merges as soon as another one is lost.
+func (v *overview) judgeSync(n *nodeStatus) {
+	r := n.Report
 	if r.Sync == nil {
+		v.amiss(degraded, "rp-failover sync has not ended once on node %s: neither cron nor a timer runs it, it fails, or its first pass is at work", n.Name)
 		return
 	}
 	if r.Sync.Failed > 0 {
 		v.amiss(degraded, "node %s cannot merge %s", n.Name, plural(r.Sync.Failed, "mailbox"))
 	}
-	if waited := max(seconds(float64(r.Sync.Oldest)), r.age(r.Sync.At)); waited > staleMerge {
+	if age := r.age(r.Sync.At); age > staleMerge {
+		v.amiss(degraded, "rp-failover sync on node %s ended %s ago and not since: it does not run there any more, it fails, or a long pass is at work", n.Name, ago(age))
+	}
+	if waited := seconds(float64(r.Sync.Oldest)); waited > staleMerge {
 		v.amiss(degraded, "on node %s mailboxes have not been merged for %s", n.Name, ago(waited))
 	}
 }

@@ -132,28 +132,58 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// kick ends the sessions of all who move, on all nodes: they connect again
+// kick ends the sessions of all who move, wherever they are: they connect again
 // by the new maps. Whom it misses notices at the next error of the connection.
+// What hangs with a node that is lost ends also where nobody knows who moves.
 func (c *change) kick(ctx context.Context, nodes []string) error {
 	users, err := c.users(ctx, c.plan.affected)
 	if err != nil && ctx.Err() == nil {
 		c.warn("the sessions of who moves have not ended: %s", brief(err))
 	}
-	if len(users) == 0 {
+	if len(users) == 0 && (err == nil || !c.Lost) {
 		return ctx.Err()
 	}
-	if err := c.step("ending the sessions of %s", plural(len(users), "user")); err != nil {
+	who := plural(len(users), "user")
+	if len(users) == 0 {
+		who = fmt.Sprintf("whoever hangs with node %q", c.Node)
+	}
+	if err := c.step("ending the sessions of %s", who); err != nil {
 		return err
 	}
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return c.outcome.Silent[n] != "" })
-	each(nodes, func(node string) {
-		n, err := c.peers.kick(ctx, node, users)
+	kick := c.peers.kick
+	if c.Lost {
+		kick = c.peers.drop
+	}
+	each(c.answering(nodes), func(node string) {
+		n, err := kick(ctx, node, c.Node, users)
 		if err != nil && ctx.Err() == nil {
 			c.warn("the sessions at node %q have not ended: %s", node, brief(err))
 		}
 		c.lock.Lock()
 		defer c.lock.Unlock()
 		c.outcome.Kicked += n
+	})
+	return ctx.Err()
+}
+
+// answering are those of the nodes that have published what the states make of their maps.
+func (c *change) answering(nodes []string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return c.outcome.Silent[n] != "" })
+}
+
+// flush has the mail tried that waits at the nodes for who has moved. Where that
+// fails it is tried at its time.
+func (c *change) flush(ctx context.Context, nodes []string) error {
+	if len(c.plan.affected) == 0 {
+		return ctx.Err()
+	}
+	if err := c.step("having the mail tried that waits"); err != nil {
+		return err
+	}
+	each(c.answering(nodes), func(node string) {
+		if err := c.peers.flush(ctx, node); err != nil && ctx.Err() == nil {
+			c.detail("mail that waits at node %q is tried later: %s", node, brief(err))
+		}
 	})
 	return ctx.Err()
 }
@@ -175,9 +205,11 @@ func (c *change) merge(ctx context.Context, pairs []pair) (total merge.Report, l
 		}
 		total.Again(&one)
 		c.journal.Merged.Again(&one)
-		hopeless := one.Skipped // whose other node is away
+		hopeless := 0
 		if pass >= retries {
-			hopeless += one.Failed
+			hopeless = one.Failed + one.Skipped
+		} else if c.away() {
+			hopeless = one.Skipped
 		}
 		if err != nil || one.Left <= hopeless {
 			return total, left, err
@@ -217,6 +249,9 @@ func (c *change) mergeOnce(ctx context.Context, pairs []pair) (total merge.Repor
 				failed = errors.Join(failed, fmt.Errorf("merging the mailboxes of node %q with those of node %q: %w", p.active, p.other, err))
 				return
 			}
+			for i, why := range r.Why {
+				r.Why[i] = fmt.Sprintf("on node %q: %s", p.active, why)
+			}
 			total.Add(r)
 			left[p.other] += r.Left
 		})
@@ -231,16 +266,16 @@ func (c *change) equal(ctx context.Context, pairs []pair) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && r.Failed > 0 {
-		err = diag.Failed.Errorf("%s could not be merged\n%s", plural(r.Failed, "mailbox"), strings.Join(r.Why, "\n"))
+	if err == nil && r.Left > 0 {
+		err = diag.Failed.Errorf("%s could not be merged\n%s", plural(r.Left, "mailbox"), strings.Join(r.Why, "\n"))
 	}
 	if err != nil && !c.insisted("standby") {
 		return diag.TryAgain.Errorf("node %q stays %s: %w", c.Node, c.outcome.State, err).
-			WithHint("run the same command again: it goes on from here; --insist standby moves the users all the same")
+			WithHint("run the same command again: it goes on from here; --insist standby moves the users all the same; %s", c.back())
 	}
 	c.warnLines(err)
-	if r.Left > 0 {
-		c.detail("%s changed while being merged; the merge after the move has them", plural(r.Left, "mailbox"))
+	if r.Busy > 0 {
+		c.detail("%s changed while being merged; the merge after the move has the rest", plural(r.Busy, "mailbox"))
 	}
 	return nil
 }

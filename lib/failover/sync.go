@@ -164,6 +164,9 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 			t = s.target(placement)
 			targets[placement] = t
 		}
+		if only != nil && t.active != s.self {
+			return s.elsewhere(address, t.active)
+		}
 		delete(only, address)
 		for i, peer := range t.peers {
 			wave := min(i, 1)
@@ -179,9 +182,23 @@ func (s *syncer) tasks() (waves [2][]merge.Task, err error) {
 	return waves, err
 }
 
+// elsewhere is the error for a mailbox that was asked for and that another node merges.
+func (s *syncer) elsewhere(address, active string) error {
+	if active == "" {
+		return diag.Failed.Errorf("no node serves %q now", address).WithHint("rp-failover status")
+	}
+	all := ""
+	if s.All {
+		all = "--all "
+	}
+	return diag.Failed.Errorf("%q is merged by the node that is active for it, %q, and this is %q", address, active, s.self).
+		WithHint("on node %s: rp-failover sync %s--mailbox %s", active, all, address)
+}
+
 // target is with which nodes the mailboxes of a placement are to be merged, by
 // this one: none if it is not theirs to merge, and [""] if there is no other now.
 type target struct {
+	active        string // the node that serves, and merges
 	peers, others []string
 	hold          bool // one of the others was taken away just now
 	overlap       bool // some node's state is new
@@ -194,8 +211,8 @@ const lastMerge = 15 * time.Minute
 
 func (s *syncer) target(placement string) *target {
 	p := &directory.Placement{Name: placement, Nodes: strings.Split(placement, "_")}
-	t := &target{}
-	if p.Active(s.nodes.StateOf) != s.self {
+	t := &target{active: p.Active(s.nodes.StateOf)}
+	if t.active != s.self {
 		return t
 	}
 	for _, name := range p.Nodes {
@@ -311,8 +328,11 @@ func (s *syncer) verdict(r *merge.Report) error {
 	if len(r.Unreachable) > 0 {
 		what = append(what, "cannot reach "+strings.Join(r.Unreachable, ", "))
 	}
-	return diag.Partial.Errorf("%s", strings.Join(what, "; ")).
-		WithHint("the lines above say why; the next pass tries again. A node that is gone for longer: rp-failover out --lost NODE")
+	hint := "the lines above say why; the next pass tries again"
+	if len(r.Unreachable) > 0 {
+		hint += ". For a node that is gone, and does not only refuse this one: rp-failover out --lost NODE"
+	}
+	return diag.Partial.Errorf("%s", strings.Join(what, "; ")).WithHint("%s", hint)
 }
 
 // metrics is the report in the text format of Prometheus, for node_exporter's textfile collector.

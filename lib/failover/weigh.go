@@ -49,6 +49,8 @@ func (c *change) already() (bool, error) {
 		c.resume(left)
 	case now.State == targets[c.Verb]:
 		fmt.Fprintf(c.env.Stderr, "node %q is %s already%s\n", c.Node, now.State, remarks(&now.Node))
+		c.plan, c.journal = emptyPlan(c.Verb, c.Node, c.Lost, now.State), &journal{}
+		c.outcome.Plan = c.plan
 		return true, nil
 	case left != nil:
 		fmt.Fprintf(c.env.Stderr, "note: %s of node %q, begun %s by %s, was never finished, and is given up\n", left.Verb, c.Node, stamp(left.Started), left.By)
@@ -57,12 +59,18 @@ func (c *change) already() (bool, error) {
 		c.journal = &journal{
 			Verb: c.Verb, Node: c.Node, Lost: c.Lost, Reason: c.Reason, By: c.By, Started: c.env.Now().UTC(), path: journalPath(c.config, c.Node),
 		}
-		if half := now.State; half == directory.Draining && c.Verb == "out" && !c.Lost || half == directory.Returning && c.Verb == "in" {
-			c.outcome.Resumed = half.String()
-			fmt.Fprintf(c.env.Stderr, "node %q is %s%s: going on from there\n", c.Node, half, remarks(&now.Node))
+		if c.halfway() {
+			c.outcome.Resumed = now.State.String()
+			fmt.Fprintf(c.env.Stderr, "node %q is %s%s: going on from there\n", c.Node, now.State, remarks(&now.Node))
 		}
 	}
 	return false, nil
+}
+
+// halfway says whether the first of two writes is done.
+func (c *change) halfway() bool {
+	state := c.current().State
+	return c.Verb == "out" && !c.Lost && state == directory.Draining || c.Verb == "in" && state == directory.Returning
 }
 
 // resume takes over what an interrupted run noted.

@@ -58,12 +58,22 @@ func remarks(n *directory.Node) string {
 		text += " since " + stamp(n.Since)
 	}
 	if n.By != "" {
-		text += ", by " + n.By
+		text += ", by "
+	} else if n.Reason != "" {
+		text += " "
 	}
-	if n.Reason != "" {
-		text += " (" + n.Reason + ")"
+	return text + who(n.By, n.Reason)
+}
+
+// who is by whom a state was changed, and why: "ada (a new disk)".
+func who(by, reason string) string {
+	switch {
+	case reason == "":
+		return by
+	case by == "":
+		return "(" + reason + ")"
 	}
-	return text
+	return by + " (" + reason + ")"
 }
 
 // stamp is a time as everybody reads it, in UTC.

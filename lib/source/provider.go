@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -34,15 +35,19 @@ func (w *Writer) open(ctx context.Context) (*provider, error) {
 			return nil, err
 		}
 	}
-	if len(errs) == 1 {
-		return nil, errs[0]
-	}
 	src := Source{}
 	for _, srv := range w.servers {
 		src.places = append(src.places, srv)
 	}
-	return nil, src.joined(errs)
+	err := src.joined(errs)
+	if e, ok := errors.AsType[*diag.Error](err); ok && e.Kind == diag.TryAgain {
+		err = e.Kind.Errorf("%w", err).WithHint("%s", strings.TrimPrefix(diag.HintOf(err)+"; "+ifLost, "; "))
+	}
+	return nil, err
 }
+
+// ifLost is what an admin has to know who cannot reach the provider.
+const ifLost = `if that machine is lost: /usr/share/doc/rplan/contrib/ldap/README.md, "The provider is lost"`
 
 // find connects to a server. One that keeps a copy only says who takes the
 // writes, and is followed once.
@@ -61,7 +66,7 @@ func (w *Writer) find(ctx context.Context, srv *server) (*provider, error) {
 	}
 	if srv.bindDN == "" {
 		return nil, diag.Config.Errorf("%s keeps a copy only; %s takes the writes", srv.url, other).
-			WithHint("run this on that machine as root, or set admin-dn and admin-password-file in [failover]")
+			WithHint("run this on that machine as root, or set admin-dn and admin-password-file in [failover]; %s", ifLost)
 	}
 	settings := w.settings
 	settings.URLs = []string{other}

@@ -205,7 +205,7 @@ func TestReplicaSendsOn(t *testing.T) {
 		}
 		_, _, err = w.States(context.Background())
 		want := replica.LDAPI() + " keeps a copy only; " + s.URL() + " takes the writes"
-		if err == nil || err.Error() != want || diag.KindOf(err) != diag.Config || !strings.Contains(diag.HintOf(err), "as root, or set admin-dn") {
+		if err == nil || err.Error() != want || diag.KindOf(err) != diag.Config || !strings.Contains(diag.HintOf(err), "as root, or set admin-dn and admin-password-file in [failover]; if that machine is lost: ") {
 			t.Errorf("without a password: %v, hint %q; want %s", err, diag.HintOf(err), want)
 		}
 	}
@@ -308,7 +308,10 @@ func TestWriterRefused(t *testing.T) {
 		t.Errorf("a wrong password: %v, hint %q", err, diag.HintOf(err))
 	}
 	w := writer(t, "ldapi://%2Fno%2Fsuch", "")
-	if _, _, err := w.States(context.Background()); diag.KindOf(err) != diag.TryAgain {
-		t.Errorf("no server: %v", err)
+	_, _, err = w.States(context.Background())
+	for _, want := range []string{"is slapd running", `; if that machine is lost: /usr/share/doc/rplan/contrib/ldap/README.md, "The provider is lost"`} {
+		if diag.KindOf(err) != diag.TryAgain || !strings.Contains(diag.HintOf(err), want) {
+			t.Errorf("no server: %v, hint %q", err, diag.HintOf(err))
+		}
 	}
 }

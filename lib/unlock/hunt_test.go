@@ -115,8 +115,8 @@ type child struct {
 // watch looks at the memory of all that a process starts until it ends.
 func (h hunt) watch(pid int, done <-chan struct{}) map[int]*child {
 	all := map[int]*child{}
-	self, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	for {
+		self, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // a shell, at first
 		for _, pid := range below(pid) {
 			if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); exe == self {
 				continue // it has been made, and is no program of its own yet: all its memory is its parent's

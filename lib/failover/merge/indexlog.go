@@ -83,11 +83,11 @@ func (s Store) traces(address string, guids []string, ends map[string]logEnd) ([
 	below := filepath.Join(s.home(address), s.Mail)
 	var all []trace
 	err := folderLogs(below, 0, func(dir string) error {
-		found, err := tracesIn(dir, guids, ends != nil, ends[dir[len(below):]])
+		found, err := readLogs(dir, guids, ends != nil, ends[dir[len(below):]])
 		if err != nil && !errors.Is(err, errLog) { // nothing is known of a folder whose log cannot be understood
 			return err
 		}
-		for _, t := range found {
+		for _, t := range found.left {
 			t.Folder = dir[len(below):]
 			all = append(all, t)
 		}
@@ -99,20 +99,43 @@ func (s Store) traces(address string, guids []string, ends map[string]logEnd) ([
 	return all, nil
 }
 
+// inboxes are where the inbox is, below a mailbox: that of a dbox, and of a Maildir.
+var inboxes = []string{"/mailboxes/INBOX/dbox-Mails", ""}
+
+// arrived is how many messages came to the inbox of a mailbox since its logs ended there, and whether that is known.
+func (s Store) arrived(address string, ends map[string]logEnd) (count int, known bool) {
+	for _, inbox := range inboxes {
+		end, there := ends[inbox]
+		if !there {
+			continue
+		}
+		found, err := readLogs(filepath.Join(s.home(address), s.Mail)+inbox, nil, true, end)
+		if err != nil || !found.dated {
+			return 0, false
+		}
+		for _, since := range found.brief {
+			if since {
+				count++
+			}
+		}
+		return count, true
+	}
+	return 0, false
+}
+
 // logNames are a log, and the one before it.
 var logNames = [2]string{"dovecot.index.log", "dovecot.index.log.2"}
 
-// tracesIn are those of one folder, whose log ended at end when both sides were equal.
-func tracesIn(dir string, guids []string, dated bool, end logEnd) ([]trace, error) {
+// readLogs reads those of one folder, which ended at end before; what was that, if dated says that it is known.
+func readLogs(dir string, guids []string, dated bool, end logEnd) (l logged, err error) {
 	var logs [2]indexLog
 	for i, name := range logNames { // in this order a new beginning between the two hides nothing
-		var err error
 		if logs[i], err = readLog(filepath.Join(dir, name)); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+			return l, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 		}
 	}
-	first := slices.IndexFunc(logs[:], func(l indexLog) bool { return l.file == end.File })
-	l := logged{wanted: guids, dated: dated && first >= 0 && end.File != 0, brief: map[uint32]bool{}}
+	first := slices.IndexFunc(logs[:], func(l indexLog) bool { return l.file == end.File && len(l.text) >= end.Size }) // a number may be used again
+	l = logged{wanted: guids, dated: dated && first >= 0 && end.File != 0, brief: map[uint32]bool{}}
 	for i := len(logs) - 1; i >= 0; i-- {
 		l.since = 0
 		if i > first {
@@ -121,10 +144,10 @@ func tracesIn(dir string, guids []string, dated bool, end logEnd) ([]trace, erro
 			l.since = end.Size
 		}
 		if err := l.read(logs[i].text); err != nil {
-			return nil, err
+			return logged{}, err
 		}
 	}
-	return l.left, nil
+	return l, nil
 }
 
 // folderLogs finds the directories that have the log of a folder.
@@ -183,7 +206,7 @@ func readLog(path string) (indexLog, error) {
 	return indexLog{text, endOf(info).File}, err
 }
 
-// logged is what is found in the logs of one folder, of which the older is read first.
+// logged is what is found in the logs of one folder, of which the older one is read first.
 type logged struct {
 	wanted []string        // GUIDs as logs have them
 	dated  bool            // since is known
@@ -223,7 +246,7 @@ func (l *logged) read(log []byte) error {
 		if size < 8 {
 			return errLog
 		}
-		if err := l.record(binary.LittleEndian.Uint32(log[at+4:]), log[at+8:at+size], at >= l.since); err != nil {
+		if err := l.record(binary.LittleEndian.Uint32(log[at+4:]), log[at+8:at+size], at+size > l.since); err != nil {
 			return err
 		}
 		at += size

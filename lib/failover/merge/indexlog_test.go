@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,18 +51,20 @@ func TestDovecotsLogs(t *testing.T) {
 	for format, c := range map[string]struct {
 		guid, later string
 		since       int // offset of the first request to remove one
+		size        int // of that
 	}{
-		"sdbox":   {"1a23bf28e480086b22000000391a9f8f", unnamed, 648},
-		"mdbox":   {"19770007e580086b22000000391a9f8f", unnamed, 768},
-		"maildir": {"6d790c06a78499c2b8095796945098b7", "9fdad7cad4de02dc2f245c60e134e1d3", 776},
+		"sdbox":   {"1a23bf28e480086b22000000391a9f8f", unnamed, 648, 28},
+		"mdbox":   {"19770007e580086b22000000391a9f8f", unnamed, 768, 28},
+		"maildir": {"6d790c06a78499c2b8095796945098b7", "9fdad7cad4de02dc2f245c60e134e1d3", 776, 28},
 	} {
 		text, err := os.ReadFile("testdata/logs/" + format)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for since, want := range map[int][]trace{
-			c.since:     {{UID: 1, GUID: c.guid, New: true}, {UID: 2, GUID: c.later}},
-			c.since + 1: {{UID: 1, GUID: c.guid, Old: true}, {UID: 2, GUID: c.later}},
+			c.since:              {{UID: 1, GUID: c.guid, New: true}, {UID: 2, GUID: c.later}},
+			c.since + c.size - 4: {{UID: 1, GUID: c.guid, New: true}, {UID: 2, GUID: c.later}}, // it was being written
+			c.since + c.size:     {{UID: 1, GUID: c.guid, Old: true}, {UID: 2, GUID: c.later}},
 		} {
 			l := logged{wanted: []string{c.guid, c.later}, dated: true, since: since, brief: map[uint32]bool{}}
 			if err := l.read(text); err != nil || !slices.Equal(l.left, want) {
@@ -136,6 +139,59 @@ func TestTraces(t *testing.T) {
 		if err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %+v, %v, want %+v", why, got, err, c.want)
 		}
+	}
+}
+
+// TestArrived: what came to the inbox is counted from where its log ended, as far as that is known.
+func TestArrived(t *testing.T) {
+	for format, dir := range map[string]string{"sdbox": "mail/mailboxes/INBOX/dbox-Mails", "maildir": "mail"} {
+		s, home := tree(t, format)
+		dir = filepath.Join(home, dir)
+		log := filepath.Join(dir, "dovecot.index.log")
+		before, began := aLog(came(5), left(4, 9)), aLog(came(8), left(8, 7), came(9))
+		write(t, log, string(before))
+		ends, err := s.ends(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := maps.Clone(ends)
+		for at, end := range half {
+			half[at] = logEnd{end.File, end.Size - 40} // in the midst of what came
+		}
+		want := func(why string, ends map[string]logEnd, count int, known bool) {
+			t.Helper()
+			if n, ok := s.arrived(user, ends); n != count || ok != known {
+				t.Errorf("%s, %s: %d, %v", format, why, n, ok)
+			}
+		}
+		add := func(text []byte) {
+			f, err := os.OpenFile(log, os.O_WRONLY|os.O_APPEND, 0)
+			if err == nil {
+				_, err = f.Write(text)
+			}
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want("nothing", ends, 0, true)
+		want("what was written just then", half, 1, true)
+		want("nobody knows since when", nil, 0, false)
+		add(aLog(left(5, 7))[40:])
+		want("one left", ends, 0, true)
+		add(aLog(came(6), came(7))[40:])
+		want("two", ends, 2, true)
+		if err := os.Rename(log, log+".2"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, log, string(began))
+		want("in two logs", ends, 4, true)
+		write(t, log, "no log of Dovecot's, but longer than the head of one")
+		want("another kind of file", ends, 0, false)
+		write(t, log+".2", "")
+		if err := errors.Join(os.Remove(log), os.Remove(log+".2")); err != nil {
+			t.Fatal(err)
+		}
+		want("no log", ends, 0, false)
 	}
 }
 

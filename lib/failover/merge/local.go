@@ -60,6 +60,9 @@ func (l local) list(ctx context.Context) (*View, error) {
 		if v.Real, err = l.fetch(ctx, "*"); err != nil {
 			return nil, err
 		}
+		if err = l.tellUploads(ctx, v.Real); err != nil {
+			return nil, err
+		}
 	}
 	if st.Copies > 0 {
 		if v.Copies, err = l.fetch(ctx, copiesFolder); err != nil {

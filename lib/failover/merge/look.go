@@ -90,6 +90,7 @@ func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 			o, failed = m.other.list(ctx)
 		}
 	}()
+	m.names = folderNames{}
 	m.step("list")
 	a, err = m.active.list(ctx)
 	<-done
@@ -97,11 +98,13 @@ func (m *merger) lists(ctx context.Context) (a, o *View, err error) {
 		return nil, nil, err
 	}
 	a.Left = maps.Clone(m.record.Left)
+	m.record.unmark(a.Real)
 	here := ids(a.Real)
 	maps.DeleteFunc(m.record.Gone, func(id string, _ deletion) bool { return here[id] }) // it is back
 	maps.Copy(m.seen, here)
 	if o != nil {
 		maps.Copy(m.seen, ids(o.Real))
+		m.record.unmark(o.Real)
 	}
 	return a, o, nil
 }
@@ -151,13 +154,19 @@ func (m *merger) late(c Message) bool {
 	return m.record.Aside[c.ID] != 0 || m.now().Sub(time.Unix(c.Saved, 0)) > grace
 }
 
-// news counts messages that only the other side has.
-func news(a, o *View) (n int) {
+// countRecovered counts what came of the messages that only the other side had, and notes which those are now. Not all come:
+// what the user deleted on this side is still on the other one before doveadm sync.
+func (m *merger) countRecovered(a, o *View) {
 	x := newIndex(a.Real)
-	for _, m := range o.Real {
-		if !x.guids[m.GUID] && (m.ID == "" || len(x.byID[m.ID]) == 0) {
-			n++
+	for guid := range m.theirs {
+		if x.guids[guid] {
+			m.out.recovered++
 		}
 	}
-	return n
+	m.theirs = map[string]bool{}
+	for _, message := range o.Real {
+		if !x.guids[message.GUID] && (message.ID == "" || len(x.byID[message.ID]) == 0) {
+			m.theirs[message.GUID] = true
+		}
+	}
 }

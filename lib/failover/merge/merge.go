@@ -11,7 +11,8 @@
 // before, so whatever stops a pass, the next one goes on.
 //
 // Most passes are short: where both sides were seen to be equal and only the
-// active one was used since, doveadm sync alone carries the change over.
+// active one was used since, doveadm sync alone carries the change over, unless
+// more messages than copies came.
 package merge
 
 import (
@@ -75,12 +76,18 @@ type merger struct {
 	ends   map[string]logEnd // and where its logs ended
 	beyond Stamp             // how the other side looked before the last list
 	tree   string            // of the active side's folders at the last doveadm sync before this pass
+	theirs map[string]bool   // GUIDs of what only the other side had before the last doveadm sync
+	names  folderNames       // if somebody asked since the last list
 	joined bool              // doveadm sync ran in this pass
 	listed listed            // what it found the first time
 	still  bool              // nothing changed on either side while the last list was made
 	calm   int               // rounds on end in which it had nothing in its way
+	unlike string            // a difference of the sides in the last list
 	out    outcome
 }
+
+// folderNames are the folders of both sides, GUIDs by name, there being nil without another.
+type folderNames struct{ here, there map[string]string }
 
 // divided says whether users were at work on both sides since they were last equal, or may be now.
 func (m *merger) divided() bool { return m.both || m.task.Overlap }
@@ -105,12 +112,17 @@ func (m *merger) full(ctx context.Context) error {
 				return err
 			}
 		}
+		here, there, unlike := m.before.Real, m.beyond.Real, m.unlike
 		equal, err := m.round(ctx)
 		if err != nil || equal {
 			return err
 		}
 		if m.calm >= enough && n > oddRound {
+			if unlike != "" && m.unlike != "" && here == m.before.Real && there == m.beyond.Real {
+				return diag.Failed.Errorf("doveadm sync leaves the two sides different: %s", m.unlike)
+			}
 			m.out.moving = true
+			m.out.recovered += len(m.theirs) // but for what its user deletes just now
 			return m.carried(ctx, false)
 		}
 	}
@@ -123,6 +135,7 @@ const oddRound = 2
 // rename gives folders of the other side the GUIDs of the active side's, where
 // doveadm sync does not come to an end without.
 func (m *merger) rename(ctx context.Context) error {
+	m.names = folderNames{} // doveadm sync came after the last list
 	here, there, err := m.folders(ctx)
 	if err != nil {
 		return err
@@ -138,10 +151,16 @@ func (m *merger) stamps(ctx context.Context) (here, there Stamp, err error) {
 	return here, there, err
 }
 
-// folders are the GUIDs by name of both sides, there being nil without another.
+// folders are those of both sides as they were after the last list, asked for once.
 func (m *merger) folders(ctx context.Context) (here, there map[string]string, err error) {
+	if m.names.here != nil {
+		return m.names.here, m.names.there, nil
+	}
 	if here, err = m.active.folders(ctx); err == nil && m.other != nil {
 		there, err = m.other.folders(ctx)
+	}
+	if err == nil {
+		m.names = folderNames{here, there}
 	}
 	return here, there, err
 }
@@ -161,6 +180,9 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if o != nil {
+		m.countRecovered(a, o)
+	}
 	if o != nil && m.both {
 		if kept, err := m.keep(ctx, a, o); kept || err != nil {
 			return false, err
@@ -178,8 +200,12 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	peer := m.record.Peers[m.task.Peer]
-	known := m.joined || !m.both && !peer.Again // else folders may differ in what equal does not see, such as their names
-	if p.empty() && (o == nil || known && equal(a, o)) && peer.Local == m.before.Real {
+	known := m.joined || !m.both && !peer.Again // else folders may differ in what difference does not see, such as their names
+	if m.unlike = ""; o != nil {
+		m.unlike = difference(a, o)
+	}
+	rested := peer.Local == m.before.Real || m.calm+1 >= enough && o != nil && cased(a, o) // which doveadm sync changes for ever
+	if p.empty() && (o == nil || known && m.unlike == "") && rested {
 		return true, m.finish(ctx, a, o)
 	}
 	m.out.changed = true
@@ -188,9 +214,6 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 	}
 	m.out.repaired += p.doubles
 	m.out.adopted += p.adopted
-	if o != nil {
-		m.out.recovered += news(a, o)
-	}
 	if err := m.steps(ctx, "active", m.active, p.active.steps); err != nil {
 		return false, err
 	}
@@ -288,9 +311,11 @@ func (m *merger) finish(ctx context.Context, a, o *View) error {
 				return err
 			}
 		}
+		peer := m.record.Peers[m.task.Peer]
+		again := m.joined && (m.both || m.before.Tree != m.tree || peer.Local != m.before.Real)
 		m.record.Peers[m.task.Peer] = peerRecord{
 			Local: m.before.Real, Remote: m.beyond.Real, Equal: true, At: now.Unix(),
-			State: m.record.Peers[m.task.Peer].State, Tree: m.before.Tree, Again: m.joined && (m.both || m.before.Tree != m.tree), Boot: boot(), Ends: m.ends,
+			State: peer.State, Tree: m.before.Tree, Again: again, Boot: boot(), Ends: m.ends,
 		}
 	}
 	m.record.prune(m.task.Others, now)

@@ -85,10 +85,11 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 		other = &View{}
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
-	p.rivals(a, o, active.Inbox, other, gone, c)
+	p.rivals(a, o, active, other, gone, c)
 	p.twins(a, o, active.Inbox, c)
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
+	p.flagged(a, slices.Concat(active.Copies, other.Copies), c.set)
 	if c.both {
 		here, there := carry(active, other)
 		p.active.add(here...)
@@ -107,6 +108,16 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 	})
 	p.gather()
 	return p
+}
+
+// flagged gives a message the flags that its user put on another one of the delivery in the
+// moment before that was set aside. Where there are copies of it, nobody knows which one they meant.
+func (p *plan) flagged(a *index, copies []Message, set map[string]bool) {
+	for _, c := range copies {
+		if stay := a.byID[c.ID]; set[c.ID] && len(stay) == 1 {
+			p.active.add(unite(stay, c.Flags)...)
+		}
+	}
 }
 
 func (h *half) add(steps ...step) { h.steps = append(h.steps, steps...) }
@@ -224,23 +235,29 @@ func (m Message) place() place { return place{m.Folder, m.UID} }
 
 // index finds the messages of one side.
 type index struct {
-	byID  map[string][]Message
-	guids map[string]bool
+	byID    map[string][]Message // but for uploads
+	uploads map[string][]Message // by delivery id
+	guids   map[string]bool
 }
 
 func newIndex(messages []Message) *index {
-	x := &index{map[string][]Message{}, guids(messages)}
+	x := &index{map[string][]Message{}, map[string][]Message{}, guids(messages)}
 	for _, m := range messages {
-		if m.ID != "" {
+		switch {
+		case m.ID == "":
+		case m.Upload:
+			x.uploads[m.ID] = append(x.uploads[m.ID], m)
+		default:
 			x.byID[m.ID] = append(x.byID[m.ID], m)
 		}
 	}
 	return x
 }
 
-// shares says whether one of the messages with this delivery id is on the other side too.
+// shares says whether one of the messages with this delivery id is on the other side too, where it may be the last of them.
 func (x *index) shares(id string, others map[string]bool) bool {
-	return slices.ContainsFunc(x.byID[id], func(m Message) bool { return others[m.GUID] })
+	there := func(m Message) bool { return others[m.GUID] }
+	return slices.ContainsFunc(x.byID[id], there) || slices.ContainsFunc(x.uploads[id], there)
 }
 
 // double is a delivery that is in one folder a second time.
@@ -294,7 +311,9 @@ func unite(messages []Message, flags string) []step {
 	for _, m := range messages {
 		have := strings.Fields(m.Flags)
 		lack := strings.Fields(canonical(flags))
-		lack = slices.DeleteFunc(lack, func(f string) bool { return f == deleted || !isFlag(f) || slices.Contains(have, f) })
+		lack = slices.DeleteFunc(lack, func(f string) bool {
+			return f == deleted || !isFlag(f) || slices.ContainsFunc(have, func(h string) bool { return strings.EqualFold(h, f) }) // as Dovecot compares them
+		})
 		if len(lack) > 0 {
 			steps = append(steps, step{Op: flag, Folder: m.Folder, UIDs: []uint32{m.UID}, Flags: strings.Join(lack, " ")})
 		}

@@ -42,6 +42,7 @@ func TestPrepare(t *testing.T) {
 		active, other View
 		gone          string
 		both, alone   bool
+		set           bool     // Q1.mx was set aside in this pass
 		here, there   []string // steps
 	}{
 		"nothing is done where all is equal": {
@@ -76,6 +77,16 @@ func TestPrepare(t *testing.T) {
 		"and the one that is marked for removal in any case": {
 			active: View{Real: []Message{real(inbox, 1, "g", "Q1.mx", `\Deleted`, `\Seen`), real(inbox, 2, "h", "Q1.mx")}}, other: View{Real: []Message{real(inbox, 1, "g", "Q1.mx")}},
 			here: []string{`flag INBOX 2 \Seen`, "aside INBOX 1"}},
+		"what its user flagged just before it was set aside has those flags there": {
+			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx", `\Seen`)}}, other: View{Copies: []Message{{UID: 3, GUID: "h", ID: "Q1.mx", Flags: `\Deleted \Flagged \Seen`}}}, set: true,
+			here: []string{`flag Archive 1 \Flagged`}},
+		"on either side": {
+			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}, Copies: []Message{{UID: 3, GUID: "h", ID: "Q1.mx", Flags: "$Later"}}}, set: true,
+			here: []string{`flag Archive 1 $Later`}},
+		"but not in a pass before this one: its user may have taken them away since": {
+			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx")}}, other: View{Copies: []Message{{UID: 3, GUID: "h", ID: "Q1.mx", Flags: `\Flagged`}}}},
+		"nor where there is a copy of the other": {
+			active: View{Real: []Message{real(archive, 1, "g", "Q1.mx"), real(inbox, 2, "g", "Q1.mx")}, Copies: []Message{{UID: 3, GUID: "h", ID: "Q1.mx", Flags: `\Flagged`}}}, set: true},
 		"messages without an id are never doubles": {
 			active: View{Real: []Message{real(inbox, 1, "g", ""), real(inbox, 2, "h", "")}}, other: View{Real: []Message{real(inbox, 9, "i", "")}}},
 		"a deleted message on the other side is set aside": {
@@ -144,7 +155,7 @@ func TestPrepare(t *testing.T) {
 			if c.gone != "" {
 				gone[c.gone] = deletion{1, 1}
 			}
-			p := prepare(&c.active, other, gone, circumstances{late: m.late, both: c.both})
+			p := prepare(&c.active, other, gone, circumstances{late: m.late, both: c.both, set: map[string]bool{"Q1.mx": c.set}})
 			if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) {
 				t.Errorf("active side %q, want %q; other side %q, want %q", here, c.here, there, c.there)
 			}
@@ -232,11 +243,11 @@ func TestGather(t *testing.T) {
 
 func TestEqual(t *testing.T) {
 	a := &View{Real: []Message{real(inbox, 1, "g", "", `\Seen`), real(archive, 1, "h", "")}}
-	if b := (&View{Real: []Message{a.Real[1], a.Real[0]}, Copies: []Message{blind(1, "Q1.mx", 0)}}); !equal(a, b) {
+	if b := (&View{Real: []Message{a.Real[1], a.Real[0]}, Copies: []Message{blind(1, "Q1.mx", 0)}}); difference(a, b) != "" {
 		t.Error("order and copies make no difference")
 	}
 	for _, other := range []Message{real(inbox, 2, "g", "", `\Seen`), real(archive, 2, "g", "", `\Seen`), real(inbox, 1, "x", "", `\Seen`), real(inbox, 1, "g", "")} {
-		if equal(a, &View{Real: []Message{other, a.Real[1]}}) {
+		if difference(a, &View{Real: []Message{other, a.Real[1]}}) == "" {
 			t.Errorf("%v is not %v", other, a.Real[0])
 		}
 	}

@@ -201,7 +201,7 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return nothing
 	case !known && here == Stamp{} && there == Stamp{}:
 		return nothing
-	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", there.Copies > 0 && (tidy || now.Sub(time.Unix(there.OldestCopy, 0)) > settle):
+	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", there.Copies > 0 && (tidy || now.Sub(time.Unix(there.OldestCopy, 0)).Abs() > settle):
 		return full
 	case peer.Local == here.Real && !peer.Again:
 		return nothing
@@ -213,4 +213,12 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 		return full // the other half of what was adopted may come out of a queue
 	}
 	return quick
+}
+
+// redelivered says whether a message may have come to the inbox a second time: whose answer was lost with a node, or on
+// the way, is delivered again, without the copy that it had. So more messages came than copies did. With as many, the copies
+// soon ask for a comparison themselves.
+func (r *record) redelivered(here local, peer string, there Stamp) bool {
+	n, known := here.store.arrived(here.address, r.Peers[peer].Ends)
+	return !known || n > there.Copies
 }

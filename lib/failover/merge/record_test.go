@@ -131,7 +131,7 @@ func TestNeeds(t *testing.T) {
 		"alone, unchanged":                          {known("a", "b", true), Stamp{Real: "a"}, Stamp{}, true, nothing},
 		"alone, used":                               {known("a", "b", true), Stamp{Real: "x"}, Stamp{}, true, full},
 		"alone, with copies":                        {known("a", "b", true), Stamp{Real: "a", Copies: 1}, Stamp{}, true, full},
-		"a copy of tomorrow, by the other's clock":  {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: now.Add(time.Hour).Unix()}, false, nothing},
+		"a copy of tomorrow, by the other's clock":  {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: now.Add(time.Hour).Unix()}, false, full},
 		"a copy of an hour ago, by the other's one": {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "b", Copies: 1, OldestCopy: now.Add(-time.Hour).Unix()}, false, full},
 	} {
 		task := Task{Address: user, Peer: "n2", Others: []string{"n2"}}

@@ -16,8 +16,8 @@ import (
 
 // rivals sets aside messages of the other side whose deliveries are messages on
 // both, or were deleted by their user on the active side.
-func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions, c circumstances) {
-	inboxThere, removed, copies := other.Inbox, guids(other.Deleted), guids(other.Copies)
+func (p *plan) rivals(a, o *index, active, other *View, gone deletions, c circumstances) {
+	inboxHere, inboxThere, removed, copies := active.Inbox, other.Inbox, guids(other.Deleted), guids(other.Copies)
 	for _, id := range slices.Sorted(maps.Keys(o.byID)) {
 		if o.shares(id, a.guids) { // as most do
 			continue
@@ -33,10 +33,11 @@ func (p *plan) rivals(a, o *index, inboxHere string, other *View, gone deletions
 			// sides had elsewhere is for doveadm sync.
 			p.setAside(&p.other, nil, filter(arrivedThere, func(m Message) bool { return m.Saved <= gone[id].At || !m.used() })...)
 		case len(ours) == 0:
-		case copied(ours, theirs, inboxHere, inboxThere), len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
+		case copiedHere(ours, theirs, inboxHere, inboxThere), len(arrivedHere) == len(ours) && len(arrivedThere) < len(theirs):
 			// Theirs come by doveadm sync, and ours are twins then.
 		case len(arrivedThere) > 0 && (len(arrivedHere) < len(ours) || len(arrivedThere) == len(theirs)):
 			p.replace(ours, arrivedThere) // and what lies elsewhere there are copies that their user made
+		case active.copied(ours), other.copied(theirs): // which their user wanted, whatever they did on the other side
 		case !slices.ContainsFunc(theirs, func(m Message) bool { return copies[m.GUID] }): // else doveadm sync has not brought the others yet
 			same := filter(theirs, func(m Message) bool { return len(in(ours, m.Folder)) > 0 })
 			p.replace(ours, append(same, theirs...)[:1])
@@ -82,9 +83,22 @@ func (t twin) brought(messages []Message, folders map[string]string) bool {
 	})
 }
 
-// copied says whether ours is a message in the inbox, of which its user may have made copies, and theirs
+// copied says whether users removed instances of what these messages are, but none when one of them was put where it is: so
+// none was moved there.
+func (v *View) copied(messages []Message) (known bool) {
+	for _, m := range messages {
+		removed := v.removals(m.GUID)
+		if moves(m, removed) {
+			return false
+		}
+		known = known || len(removed) > 0
+	}
+	return known
+}
+
+// copiedHere says whether ours is a message in the inbox, of which its user may have made copies, and theirs
 // another one that they moved from there.
-func copied(ours, theirs []Message, inboxHere, inboxThere string) bool {
+func copiedHere(ours, theirs []Message, inboxHere, inboxThere string) bool {
 	return len(guids(ours)) == 1 && len(in(ours, inboxHere)) == 1 && len(in(theirs, inboxThere)) == 0
 }
 
@@ -100,12 +114,12 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 		if len(a.byID[id]) < 2 {
 			continue
 		}
-		arranged := guids(filter(a.byID[id], func(m Message) bool { return m.Folder != inbox }))
+		arranged := guids(filter(a.byID[id], func(m Message) bool { return m.Folder != inbox && !m.marked() })) // a program may have moved a marked one by a copy
 		if len(arranged) == 0 {
 			continue
 		}
 		stay := filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] })
-		late := filter(a.byID[id], func(m Message) bool { return !arranged[m.GUID] })
+		late := filter(in(a.byID[id], inbox), func(m Message) bool { return !arranged[m.GUID] })
 		if ours := c.twins[id]; arranged[ours.GUID] && !c.set[id] {
 			mine := filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
 			theirs := filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
@@ -136,7 +150,7 @@ func met(active, other *View) map[string]twin {
 		if len(theirs) == 0 || o.shares(id, a.guids) || len(guids(ours)) > 1 {
 			continue
 		}
-		if len(in(ours, active.Inbox)) == len(ours) || copied(ours, theirs, active.Inbox, other.Inbox) {
+		if len(in(ours, active.Inbox)) == len(ours) || copiedHere(ours, theirs, active.Inbox, other.Inbox) {
 			all[id] = twin{GUID: ours[0].GUID, There: foldersOf(theirs)}
 		}
 	}

@@ -58,6 +58,13 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(work, 1, g("1"), "Q1.mx")},
 			other:  []Message{saved(real(work, 6, g("2"), "Q1.mx"), 5), saved(real(g("d"), 7, g("2"), "Q1.mx"), 4)},
 			there:  []string{"aside " + work + " 6"}, doubles: 1},
+		"copied there, and deleted long after": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")}, removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 100}},
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 89)}},
+		"and deleted soon after, as many mail programs move": {
+			active: []Message{real(work, 1, g("1"), "Q1.mx")}, removed: []Message{{UID: 1, GUID: g("2"), ID: "Q1.mx", Saved: 100}},
+			other: []Message{saved(real(archive, 6, g("2"), "Q1.mx"), 90)},
+			there: []string{"aside Archive 6"}, doubles: 1},
 		"copied on both sides": {
 			active:  []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 1, g("1"), "Q1.mx")},
 			other:   []Message{real(inbox, 5, g("2"), "Q1.mx"), real(archive, 6, g("2"), "Q1.mx")},

@@ -116,7 +116,7 @@ func TestPassWithoutPeer(t *testing.T) {
 	p := &Pass{Store: s, State: root + "/state", Dial: says("echo Welcome"), Jobs: 2, Now: time.Now, Dry: true,
 		Note: func(about, text string) { notes = append(notes, about+": "+text) }}
 	r, err := p.Run(t.Context(), []Task{{Address: user, Peer: "n2", Others: []string{"n2"}}, {Address: "bob@example.org", Peer: "n2", Others: []string{"n2"}}})
-	if err != nil || r.Mailboxes != 2 || r.Skipped != 2 || len(r.Unreachable) != 1 || len(notes) != 1 {
+	if err != nil || r.Mailboxes != 2 || r.Skipped != 2 || len(r.Unreachable) != 1 || len(r.Why) != 1 || !strings.Contains(r.Why[0], `node "n2": `) || len(notes) != 1 {
 		t.Errorf("%+v, %v, %q", r, err, notes)
 	}
 	var many []Task

@@ -43,10 +43,11 @@ func (p *Pass) Run(ctx context.Context, tasks []Task) (*Report, error) {
 	r := &Report{Mailboxes: len(tasks)}
 	peers := p.look(ctx, tasks)
 	defer p.spare.close()
-	for name, state := range peers {
-		if state.err != nil {
+	for _, name := range slices.Sorted(maps.Keys(peers)) {
+		if err := peers[name].err; err != nil {
 			r.Unreachable = append(r.Unreachable, name)
-			p.Note(name, state.err.Error())
+			r.Why = some(append(r.Why, err.Error()))
+			p.Note(name, err.Error())
 		}
 	}
 	var mu sync.Mutex
@@ -259,7 +260,9 @@ func (w *worker) merge(ctx context.Context, task Task, how need) (out outcome, e
 			if m.ends, err = here.ends(); err != nil {
 				return out, err
 			}
-			how = rec.needs(task, m.before, st, w.Now(), w.Tidy)
+			if how = rec.needs(task, m.before, st, w.Now(), w.Tidy); how == quick && rec.redelivered(here, task.Peer, st) {
+				how = full
+			}
 		}
 		m.join = func(ctx context.Context, state string) (string, error) { return there.dsync(ctx, here, state) }
 	}

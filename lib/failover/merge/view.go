@@ -18,6 +18,7 @@ type Message struct {
 	Flags  string `json:"f,omitempty"` // and keywords, sorted, joined by blanks; without \Recent, which is no property of a message
 	ID     string `json:"i,omitempty"` // delivery id; "" for what no Postfix of ours delivered
 	Saved  int64  `json:"s,omitempty"` // when it was stored in its folder, in seconds since 1970
+	Upload bool   `json:"p,omitempty"` // a mail program put it there: its delivery id says nothing of how it came
 }
 
 // deleted is the mark of a message that its user is going to remove.
@@ -55,25 +56,42 @@ func guids(messages []Message) map[string]bool {
 	return all
 }
 
-// equal says whether the user sees the same on both sides.
-func equal(a, b *View) bool {
-	if len(a.Real) != len(b.Real) {
-		return false
-	}
-	type place struct {
-		folder string
-		uid    uint32
-	}
+// difference is one in what the user sees on the two sides, or "".
+func difference(a, b *View) string {
 	at := make(map[place]Message, len(a.Real))
 	for _, m := range a.Real {
-		at[place{m.Folder, m.UID}] = m
+		at[m.place()] = m
 	}
 	for _, m := range b.Real {
-		if was, ok := at[place{m.Folder, m.UID}]; !ok || was.GUID != m.GUID || was.Flags != m.Flags {
-			return false
+		was, ok := at[m.place()]
+		switch {
+		case !ok:
+			return fmt.Sprintf("UID %d of folder %s is on the standby side only", m.UID, m.Folder)
+		case was.GUID != m.GUID:
+			return fmt.Sprintf("UID %d of folder %s is another message on each side", m.UID, m.Folder)
+		case !sameFlags(was.Flags, m.Flags):
+			return fmt.Sprintf("UID %d of folder %s has the flags %q and %q", m.UID, m.Folder, was.Flags, m.Flags)
 		}
+		delete(at, m.place())
 	}
-	return true
+	for where := range at {
+		return fmt.Sprintf("UID %d of folder %s is on the active side only", where.uid, where.folder)
+	}
+	return ""
+}
+
+// sameFlags compares them as Dovecot does, where a keyword is the same in any case; a folder has it as it came there first.
+func sameFlags(a, b string) bool {
+	return a == b || canonical(strings.ToLower(a)) == canonical(strings.ToLower(b))
+}
+
+// cased says whether equal sides have a keyword in two cases.
+func cased(a, b *View) bool {
+	at := make(map[place]string, len(a.Real))
+	for _, m := range a.Real {
+		at[m.place()] = m.Flags
+	}
+	return slices.ContainsFunc(b.Real, func(m Message) bool { return at[m.place()] != m.Flags })
 }
 
 // fields are what is asked of each message; see doveadm-fetch(1).
@@ -129,7 +147,7 @@ func (r *row) message() (Message, error) {
 		return Message{}, fmt.Errorf("doveadm fetch printed the GUIDs %.80q and %.80q", r.Folder, r.GUID)
 	}
 	saved, _ := strconv.ParseInt(r.Saved, 10, 64)
-	return Message{r.Folder, uint32(uid), r.GUID, canonical(r.Flags), deliveryID(r.Header), saved}, nil
+	return Message{Folder: r.Folder, UID: uint32(uid), GUID: r.GUID, Flags: canonical(r.Flags), ID: deliveryID(r.Header), Saved: saved}, nil
 }
 
 // maxGUID bounds a message's GUID. Maildir's is the file's name.

@@ -16,7 +16,7 @@ func printed(change ...string) string {
 }
 
 func TestParse(t *testing.T) {
-	want := Message{inbox, 7, "g", `$Label1 \Seen`, "4abcXYZ.mx1.example.net", 1700000000}
+	want := Message{Folder: inbox, UID: 7, GUID: "g", Flags: `$Label1 \Seen`, ID: "4abcXYZ.mx1.example.net", Saved: 1700000000}
 	got, err := parse([]byte("[" + printed() + "," + printed(`"7"`, `"8"`) + "]\n"))
 	if err != nil || len(got) != 2 || got[0] != want || got[1].UID != 8 {
 		t.Errorf("%+v, %v", got, err)
