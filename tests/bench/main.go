@@ -182,7 +182,15 @@ apache = []
 dns = []
 dovecot = []
 postfix = []
-`, s.server.LDAPI(), s.server.BaseDN, s.server.RootDN, filepath.Join(s.dir, "password"), s.maps)
+[failover]
+write-urls = [%[1]q]
+admin-dn = %[3]q
+admin-password-file = %[4]q
+genmaps = %[6]q
+hooks = %[7]q
+state = %[8]q
+`, s.server.LDAPI(), s.server.BaseDN, s.server.RootDN, filepath.Join(s.dir, "password"), s.maps,
+		filepath.Join(s.tools, "rp-genmaps"), filepath.Join(s.dir, "hooks"), filepath.Join(s.dir, "state"))
 	if err := os.WriteFile(filepath.Join(s.dir, "password"), []byte(s.server.RootPassword), 0o600); err != nil {
 		return err
 	}

@@ -15,70 +15,106 @@ import (
 // afterKills are the limits where servers are killed under their users, and afterMoves
 // where they are killed while users are moved, one time after the other, see moved.
 var (
-	afterKills = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1}
-	afterMoves = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "resurrected": 2, "flags": 2, "folders": 2}
+	afterKills = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "outage": 60}
+	afterMoves = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "outage": 60, "resurrected": 2, "flags": 2, "folders": 2}
 )
 
-// victims are what is killed, on all nodes at once.
-var victims = []struct {
+// victim is what is killed, on all nodes at once; kill says what it killed where.
+type victim struct {
 	name string
-	kill func(*world)
-}{
-	{"rp-failover", func(w *world) { w.killPrograms("rp-failover") }},
-	{"doveadm", func(w *world) { w.killPrograms("doveadm", "doveadm-server") }},
-	{"slapd", func(w *world) { w.killSlapd() }},
+	kill func(*world) []string
 }
 
-func (w *world) killPrograms(names ...string) {
+var victims = []victim{
+	{"rp-failover", func(w *world) []string { return w.killPrograms("rp-failover") }},
+	{"doveadm", func(w *world) []string { return w.killPrograms("doveadm", "doveadm-server") }},
+	{"slapd", (*world).killSlapd},
+}
+
+func (w *world) killPrograms(names ...string) (all []string) {
 	w.Helper()
 	for _, n := range w.Nodes {
 		for _, name := range names {
-			w.ok(n.KillProgram(w.ctx, name))
+			killed, err := n.KillProgram(w.ctx, name)
+			w.ok(err)
+			if killed {
+				all = append(all, name+" on "+n.Name)
+			}
 		}
 	}
+	return all
 }
 
 // killSlapd kills that of the provider and of one more node, as somebody's init starts them again.
-func (w *world) killSlapd() {
+func (w *world) killSlapd() (all []string) {
 	w.Helper()
-	for _, n := range []*lab.Node{w.Provider(), w.Node("n2")} {
+	both := []*lab.Node{w.Provider(), w.Node("n2")}
+	for _, n := range both {
 		w.ok(n.Kill(w.ctx, lab.Slapd))
+		all = append(all, "slapd on "+n.Name)
 	}
-	for _, n := range []*lab.Node{w.Provider(), w.Node("n2")} {
+	for _, n := range both {
 		w.ok(n.Start(w.ctx, lab.Slapd))
 	}
-	w.ok(w.WaitReplicated(w.ctx))
+	w.ok(w.WaitReplicated(w.ctx, slices.DeleteFunc(slices.Clone(w.Nodes), func(n *lab.Node) bool { return !w.cron.here(n) })...))
+	return all
 }
 
 // killsOut kills something at every step of out; run again, it ends well.
 func killsOut(w *world) {
 	n := w.Node("n2")
-	w.interrupt(n, true, func() { w.in(n) }, "out", "--yes", "--verbose", n.Name)
+	w.interrupt(n, true, nil, func() { w.in(n) }, "out", "--yes", "--verbose", n.Name)
+}
+
+// killsLost does the same to out --lost, of a node that is cut off.
+func killsLost(w *world) {
+	n := w.Node("n2")
+	w.interrupt(n, true, func() { w.cut(n) }, func() {
+		w.ok(n.Mend(w.ctx))
+		w.cron.mind(n)
+		w.in(n)
+	}, "out", "--lost", "--yes", "--verbose", n.Name)
 }
 
 // killsIn does the same to in.
 func killsIn(w *world) {
 	n := w.Node("n2")
 	w.out(n)
-	w.interrupt(n, false, func() { w.out(n) }, "in", "--yes", "--verbose", n.Name)
+	w.interrupt(n, false, nil, func() { w.out(n) }, "in", "--yes", "--verbose", n.Name)
 }
 
-// interrupt starts a command, kills each victim at each step, runs the command
+// interrupt prepares and starts a command, kills each victim at each step, or at two, runs the command
 // again until it ends well, after which the node is absent or not, and undoes it.
-func (w *world) interrupt(n *lab.Node, absent bool, undo func(), command ...string) {
+func (w *world) interrupt(n *lab.Node, absent bool, before, undo func(), command ...string) {
 	w.Helper()
 	w.unrecorded()
 	w.live(1)
-	steps := w.countSteps(command)
-	w.absent[n.Name] = absent
-	undo()
-	for _, victim := range victims {
-		for _, step := range w.some(steps) {
-			w.Logf("killing %s at step %d of %d of %s", victim.name, step, steps, command[0])
-			w.breakOff(w.Provider(), step, victim.kill, command...)
+	run := func(at int, v victim) (steps int, killed bool) {
+		w.Helper()
+		if before != nil {
+			before()
+		}
+		if steps, killed = w.breakOff(w.Provider(), at, v, command...); at > 0 {
 			w.again(command...)
-			w.absent[n.Name] = absent
-			undo()
+		}
+		w.absent[n.Name] = absent
+		w.lit()
+		undo()
+		return steps, killed
+	}
+	steps, _ := run(0, victim{})
+	for _, v := range victims {
+		kills := 0
+		for _, at := range w.r.Perm(steps) {
+			if kills == 2 && !w.size.every {
+				break
+			}
+			if _, killed := run(at+1, v); killed {
+				kills++
+			}
+		}
+		if kills < 2 {
+			w.Errorf("%s was killed %d times in the %d steps of %q, want 2 at least", v.name, kills, steps, command)
 		}
 	}
 	if w.absent[n.Name] {
@@ -89,58 +125,47 @@ func (w *world) interrupt(n *lab.Node, absent bool, undo func(), command ...stri
 	w.verdict(afterMoves)
 }
 
-// some are all steps, or two of them.
-func (w *world) some(steps int) []int {
-	all := w.r.Perm(steps)
-	if !w.size.every {
-		all = all[:min(2, len(all))]
-	}
-	for i := range all {
-		all[i]++
-	}
-	return all
-}
-
-// countSteps runs a command to its end and counts what it tells of its steps.
-func (w *world) countSteps(command []string) int {
-	w.Helper()
-	steps := w.breakOff(w.Provider(), -1, nil, command...)
-	if steps == 0 {
-		w.Fatalf("rp-failover %q tells no step", command)
-	}
-	return steps
-}
-
-// breakOff runs rp-failover and, when it tells of its step number at, kills
-// something. It returns the number of steps told, once the command has ended in whatever way.
-func (w *world) breakOff(on *lab.Node, at int, kill func(*world), args ...string) (steps int) {
+// breakOff runs rp-failover and, when it tells of its step number at, kills something; where nothing of the kind runs just then,
+// at a later step. It returns the number of steps told, once the command has ended in whatever way. At 0 nothing is killed.
+func (w *world) breakOff(on *lab.Node, at int, v victim, args ...string) (steps int, killed bool) {
 	w.Helper()
 	// nsenter must not be what is killed when the context ends; pkill has that duty.
 	cmd := on.Command(context.WithoutCancel(w.ctx), append([]string{"rp-failover"}, args...)...)
 	stderr, told := io.Pipe()
 	cmd.Stderr = told
 	w.ok(cmd.Start())
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() {
-		_ = cmd.Wait()
+		err := cmd.Wait()
 		told.Close()
-		close(ended)
+		ended <- err
 	}()
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		w.Logf("| %s", lines.Text())
-		if strings.HasPrefix(lines.Text(), "hint:") {
+		if strings.HasPrefix(lines.Text(), "rp-failover: ") || strings.HasPrefix(lines.Text(), "hint:") { // the end
 			continue
 		}
-		if steps++; steps == at && kill != nil {
-			kill(w)
+		if steps++; at == 0 || steps < at || killed {
+			continue
+		}
+		if what := v.kill(w); len(what) > 0 {
+			killed = true
+			w.Logf("killed %s at step %d: %s", strings.Join(what, ", "), steps, lines.Text())
 		}
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if killed && v.name == "rp-failover" && (err == nil || status(err) != -1) {
+			killed = false
+			w.Logf("what was killed were others: rp-failover %s had ended, %v", args[0], err)
+		}
 	case <-w.ctx.Done():
 		w.Fatalf("rp-failover %q does not end", args)
 	}
-	return steps
+	if at > 0 && !killed {
+		w.Logf("no %s was killed from step %d of %d on", v.name, at, steps)
+	}
+	return steps, killed
 }
 
 // again runs a command that was broken off, until it ends well; one that had
@@ -148,8 +173,8 @@ func (w *world) breakOff(on *lab.Node, at int, kill func(*world), args ...string
 func (w *world) again(args ...string) {
 	w.Helper()
 	for try := 1; ; try++ {
-		_, code := w.failover(w.Provider(), args...)
-		if code == 0 {
+		out, code := w.failover(w.Provider(), args...)
+		if code == 0 || code == 3 && slices.Contains(args, "--lost") && !strings.Contains(out, "has not published maps") { // see gone
 			return
 		}
 		if try == 5 {
@@ -163,11 +188,17 @@ func (w *world) again(args ...string) {
 func killsSync(w *world) {
 	w.unrecorded()
 	w.live(1)
-	for range map[bool]int{true: 40, false: 8}[w.size.every] {
-		victim := victims[w.r.IntN(len(victims))]
+	kills := map[bool]int{true: 40, false: 8}[w.size.every]
+	tries := 3 * kills
+	for ; kills > 0 && tries > 0; tries-- {
 		w.meanwhile(0.02 + 0.03*w.r.Float64())
 		n := w.Nodes[w.r.IntN(len(w.Nodes))]
-		w.breakOff(n, 1+w.r.IntN(4), victim.kill, "sync", "--verbose", "--wait", "20s")
+		if _, killed := w.breakOff(n, 1+w.r.IntN(4), victims[w.r.IntN(len(victims))], "sync", "--verbose", "--wait", "20s"); killed {
+			kills--
+		}
+	}
+	if kills > 0 {
+		w.Errorf("there were %d kills too few", kills)
 	}
 	w.settle()
 	w.reportKilledCron()

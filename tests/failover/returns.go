@@ -48,7 +48,7 @@ func (w *world) returns(n *lab.Node) {
 }
 
 // staleReplica brings a node back with its directory of long ago. It must not
-// come in before it has caught up.
+// come in before that runs and has caught up.
 func staleReplica(w *world) {
 	n := w.Node("n2")
 	w.ok(n.SaveDirectory(w.ctx))
@@ -56,23 +56,16 @@ func staleReplica(w *world) {
 	w.ok(n.Kill(w.ctx, lab.Slapd))
 	w.ok(n.RestoreDirectory(w.ctx))
 	w.ok(n.Mend(w.ctx))
-	w.refused(n, "while its directory does not answer")
+	w.says(w.refused("replica", n, "in"), `the directory of node "n2" does not say what it has`)
+
+	w.ok(n.Deafen(w.ctx))
 	w.ok(n.Start(w.ctx, lab.Slapd))
+	w.set("max-lag", "3s") // for which in waits
+	w.says(w.refused("replica", n, "in"), `the directory of node "n2" was waited for for 3 s, and still lacks what was written`)
+	w.set("max-lag", "1m")
+	w.ok(n.Undeafen(w.ctx))
 	w.ok(w.WaitReplicated(w.ctx))
 	w.returns(n)
-}
-
-// refused is an in that must not happen yet, and change nothing.
-func (w *world) refused(n *lab.Node, why string) string {
-	w.Helper()
-	out, code := w.failover(w.Provider(), "in", "--yes", "--wait", "5s", n.Name)
-	if code == 0 {
-		w.Fatalf("%s came in %s", n.Name, why)
-	}
-	if state := w.state(n); state != "out" {
-		w.Errorf("%s was refused %s, and is %s", n.Name, why, state)
-	}
-	return out
 }
 
 // state is that of a node in the provider's directory.
@@ -93,7 +86,7 @@ func wrongClock(w *world) {
 	w.ok(n.Mend(w.ctx))
 	w.ok(n.WrongClock(w.ctx, "+1 hour"))
 	w.ok(w.WaitReplicated(w.ctx))
-	w.refused(n, "with a clock that is an hour ahead")
+	w.says(w.refused("checks", n, "in"), `the clock of node "n2" is 60 min ahead`)
 	w.ok(n.RightClock(w.ctx))
 	w.returns(n)
 }
@@ -120,11 +113,7 @@ func (w *world) fillQueue(n *lab.Node) {
 			continue
 		}
 		for range 10 {
-			letter := judge.NewLetter(w.r, "writer@"+lab.Elsewhere, u.Address)
-			_, err := n.RunInput(w.ctx, letter.Text, "sendmail", "-i", "-f", letter.From, u.Address)
-			w.ok(err)
-			w.ledger.Count(func(c *judge.Counts) { c.Sent++ })
-			w.ledger.Write(judge.Event{User: u.Address, Act: judge.Accepted, Token: letter.Token, Sum: judge.Sum(letter.Text)})
+			w.handIn(n, judge.NewLetter(w.r, "writer@"+lab.Elsewhere, u.Address), u.Address)
 		}
 	}
 	w.eventually(func() error {
@@ -134,4 +123,13 @@ func (w *world) fillQueue(n *lab.Node) {
 		}
 		return err
 	})
+}
+
+// handIn hands a node a mail on the node itself.
+func (w *world) handIn(n *lab.Node, letter judge.Letter, user string) {
+	w.Helper()
+	_, err := n.RunInput(w.ctx, letter.Text, "sendmail", "-i", "-f", letter.From, user)
+	w.ok(err)
+	w.ledger.Count(func(c *judge.Counts) { c.Sent++ })
+	w.ledger.Write(judge.Event{User: user, Act: judge.Accepted, Token: letter.Token, Sum: judge.Sum(letter.Text)})
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
-	"rplan/tests/judge"
 	"rplan/tests/lab"
 )
 
@@ -26,12 +25,8 @@ func TestSize(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	started := time.Now()
-	l := lab.Start(t, lab.Config{Nodes: 5, Programs: programs, LDIF: many(t, ctx, 5, 5000)})
+	w := quietWorld(ctx, t, lab.Users(5), lab.Config{Nodes: 5, Programs: programs, LDIF: many(t, ctx, 5, 5000)})
 	t.Logf("the lab started after %s", time.Since(started).Round(time.Second))
-	w := &world{TB: t, Lab: l, ctx: ctx, began: time.Now(), users: lab.Users(5), ledger: &judge.Ledger{}, absent: map[string]bool{}}
-	for _, n := range l.Nodes {
-		w.ok(n.Configure(configuration))
-	}
 	n := w.Node("n2")
 	w.absent[n.Name] = true
 	others := w.present()
@@ -41,7 +36,7 @@ func TestSize(t *testing.T) {
 	}
 	writes := countWrites(t, w.Provider())
 	w.ok(n.Cut(ctx))
-	w.cron = startCron(ctx, l.Nodes, n)
+	w.cron = startCron(ctx, w.Nodes, n)
 	defer w.reportCron()
 
 	began := time.Now()

@@ -30,12 +30,19 @@ printf '%s %s %.300s %s\n' "$(date -u +%T.%3N)" "$user" "$*" "$said" >>` + recor
 exec /usr/bin/doveadm "$@"
 `
 
-const recorded = "/var/log/doveadm-calls"
+const (
+	recorded = "/var/log/doveadm-calls"
+	errorLog = "/var/log/dovecot-errors"
+)
 
-// record makes nodes write down what merges do.
+// record makes nodes write down what merges do, and what Dovecot says of what fails, such as a login that
+// another node does not answer.
 func record(ctx context.Context, nodes []*lab.Node) error {
 	for _, n := range nodes {
 		if _, err := n.RunInput(ctx, recorder, "/bin/sh", "-ec", `cat >"$1"; chmod 755 "$1"`, "sh", "/usr/local/bin/doveadm"); err != nil {
+			return err
+		}
+		if _, err := n.Run(ctx, "/bin/sh", "-ec", `sed -i "s|^log_path.*|log_path = $1|" /etc/dovecot/dovecot.conf; doveadm reload`, "sh", errorLog); err != nil {
 			return err
 		}
 	}
@@ -60,11 +67,30 @@ func (w *world) trail(user string) string {
 			all = append(all, fmt.Sprintf("%s: %v\n", n.Name, err))
 		}
 		for line := range strings.Lines(text) {
-			if at, call, ok := strings.Cut(line, " "); ok && strings.HasPrefix(call, user+" ") {
+			at, call, _ := strings.Cut(line, " ")
+			call, is := strings.CutPrefix(call, user+" ")
+			if _, folder, list := strings.Cut(call, " fetch -u "); list {
+				_, folder, _ = strings.Cut(folder, " mailbox ")
+				call = "list " + folder
+			}
+			if is {
 				all = append(all, at+" "+n.Name+": "+call)
 			}
 		}
 	}
 	slices.Sort(all)
 	return strings.Join(all, "")
+}
+
+// errors are the last that Dovecot said on all nodes, but for the sessions that were ended.
+func (w *world) errors() string {
+	var all strings.Builder
+	for _, n := range w.Nodes {
+		text, err := n.Run(w.ctx, "/bin/sh", "-c", `[ ! -e "$1" ] || grep -v 'Killed with signal 15' "$1" | tail -n 10`, "sh", errorLog)
+		if err != nil {
+			text = err.Error()
+		}
+		fmt.Fprintf(&all, "%s:\n%s\n", n.Name, text)
+	}
+	return all.String()
 }

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -65,15 +66,24 @@ func (w *world) verdict(limits judge.Limits) *judge.Verdict {
 	return w.hold(judge.Judge(w.ledger, w.sides(w.standbyNode)), limits)
 }
 
+// longest is how many seconds a user may be kept out where nothing is cut or killed. A
+// reconnect takes one; but the machine that tests run on may have too much to do.
+const longest = 60
+
+// hold sets what all scenarios have in common: a user whose node is cut off is kept out until it is
+// out, and as long again; and something must have gone on.
 func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	w.Helper()
+	limits = maps.Clone(limits)
+	limits["outage"] += longest + int(2*w.blackout.Seconds())
+	limits["acts"], limits["worked"] = len(w.users), len(w.users)
 	v.Scenario, v.Seed = w.Name(), w.seed
 	w.verdicts = append(w.verdicts, v)
 	var table strings.Builder
 	w.ok(judge.Table(&table, v))
 	w.Logf("the judge:\n%s%s", &table, v.Details(10))
 	if wrong := v.Wrong(limits); wrong != "" {
-		w.Errorf("the judge found %s", wrong)
+		w.Errorf("the judge found %s; Dovecot's last errors:\n%s", wrong, w.errors())
 		traced := map[string]bool{}
 		for _, f := range append(slices.Clone(v.Lost), v.Doubled...) {
 			if !f.Kept && !traced[f.User] {
@@ -89,8 +99,8 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 }
 
 // onlyOn is the verdict while a node is away whose last moments were not
-// merged: what is lost must be on its disk, or waiting in its queue.
-func (w *world) onlyOn(away *lab.Node) {
+// merged: what is lost must be on its disk, or waiting in its queue; and these tokens are on its disk and lost.
+func (w *world) onlyOn(away *lab.Node, tokens ...string) {
 	w.Helper()
 	sides := w.sides(func(u lab.User) *lab.Node {
 		if slices.Contains(u.Placement, away.Name) {
@@ -106,6 +116,11 @@ func (w *world) onlyOn(away *lab.Node) {
 	for _, lost := range v.Lost {
 		if !lost.Kept && !strings.Contains(queued, lost.Token) {
 			w.Errorf("%s: nor does %s have it", lost, away.Name)
+		}
+	}
+	for _, token := range tokens {
+		if !slices.ContainsFunc(v.Lost, func(f judge.Finding) bool { return f.Token == token && f.Kept }) {
+			w.Errorf("%s was on %s only, and is not among what is lost", token, away.Name)
 		}
 	}
 	w.Logf("%d messages are on %s only until it comes back", len(v.Lost), away.Name)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -43,8 +44,12 @@ type world struct {
 	users    []lab.User
 	ledger   *judge.Ledger
 	life     *life.Life
+	watching *watch
 	cron     *cron
 	absent   map[string]bool // nodes that serve nobody
+	waited   int             // changes that waited for a mailbox
+	dark     time.Time       // since then a node was cut off and not out
+	blackout time.Duration   // the longest time that lasted
 	verdicts []*judge.Verdict
 }
 
@@ -52,6 +57,7 @@ type world struct {
 // faster than any. Short passes are to be tried between two changes too.
 const configuration = `[failover]
 min-interval = "0s"
+max-lag      = "1m"
 overlap      = "15s"
 min-free     = "1%"
 `
@@ -61,20 +67,25 @@ func newWorld(t testing.TB, programs string, s size, seed uint64) *world {
 	t.Logf("seed %d", seed)
 	ctx, cancel := context.WithTimeout(t.Context(), s.patience)
 	t.Cleanup(cancel)
-	w := &world{TB: t, ctx: ctx, began: time.Now(), size: s, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), users: lab.Users(3),
-		ledger: &judge.Ledger{}, absent: map[string]bool{}}
-	w.Lab = lab.Start(t, lab.Config{Nodes: 3, Programs: programs})
-	for _, n := range w.Nodes {
-		w.ok(n.Configure(configuration))
-	}
+	w := quietWorld(ctx, t, lab.Users(3), lab.Config{Nodes: 3, Programs: programs})
+	w.size, w.seed, w.r = s, seed, rand.New(rand.NewPCG(seed, 0))
 	w.ok(record(ctx, w.Nodes))
 	w.cron = startCron(ctx, w.Nodes)
 	t.Cleanup(func() {
-		if w.life != nil {
-			w.life.End()
-		}
+		w.rest()
 		w.reportCron()
 	})
+	return w
+}
+
+// quietWorld is one in which nothing goes on yet, and no cron works.
+func quietWorld(ctx context.Context, t testing.TB, users []lab.User, c lab.Config) *world {
+	t.Helper()
+	w := &world{TB: t, ctx: ctx, began: time.Now(), users: users, ledger: &judge.Ledger{}, absent: map[string]bool{}}
+	w.Lab = lab.Start(t, c)
+	for _, n := range w.Nodes {
+		w.ok(n.Configure(configuration))
+	}
 	return w
 }
 
@@ -103,20 +114,50 @@ func (w *world) reportCron() {
 
 // live lets life begin, or begin again. A share of all mails is sent.
 func (w *world) live(share float64) {
-	if w.life != nil {
-		w.life.End()
-	}
+	w.rest()
 	w.seed++ // the next life does something else
 	w.life = life.Start(w.ctx, w.Lab, w.ledger, life.Config{Seed: w.seed, Users: w.users,
-		Mails: int(float64(w.size.mails) * share), Rate: w.size.rate, Pause: w.size.pause, Logins: 10})
+		Mails: int(math.Ceil(float64(w.size.mails) * share)), Rate: w.size.rate, Pause: w.size.pause, Logins: 10,
+		Refused: func(err error) { w.Logf("%s %v", time.Now().UTC().Format("15:04:05.000"), err) }})
+	w.watching = w.startWatch()
+}
+
+// rest ends all that life does.
+func (w *world) rest() {
+	if w.life != nil {
+		w.life.End()
+		w.watching.end()
+	}
+}
+
+// accepted is how many mails servers have taken.
+func (w *world) accepted() (n int) {
+	for _, e := range w.ledger.Events() {
+		if e.Act == judge.Accepted && !e.Maybe {
+			n++
+		}
+	}
+	return n
+}
+
+// amid is one of six changes, each in the midst of a life with its share of the mails: some must arrive before it is done.
+func (w *world) amid(what string, change func()) {
+	w.Helper()
+	w.live(1.0 / 6)
+	w.meanwhile(0.1 / 6)
+	before := w.accepted()
+	change()
+	n := w.accepted() - before
+	w.Logf("%d mails were accepted during %s", n, what)
+	if n == 0 {
+		w.Errorf("no mail was accepted during %s", what)
+	}
+	w.life.Sent()
 }
 
 // meanwhile lets some time pass, in which the mails of a share would arrive.
 func (w *world) meanwhile(share float64) {
-	select {
-	case <-w.ctx.Done():
-	case <-time.After(time.Duration(share * float64(w.size.mails) / w.size.rate * float64(time.Second))):
-	}
+	pause(w.ctx, time.Duration(share*float64(w.size.mails)/w.size.rate*float64(time.Second)))
 }
 
 // failover runs rp-failover on a node and returns what it said and its exit status.
@@ -150,6 +191,10 @@ func (t *timed) Write(p []byte) (int, error) {
 func (w *world) does(on *lab.Node, args ...string) string {
 	w.Helper()
 	out, code := w.failover(on, args...)
+	if code == 75 && strings.Contains(out, "could not be merged") && w.waited < 2 {
+		w.waited++
+		out, code = w.failover(on, args...) // it goes on from there, as it says itself
+	}
 	if left := code == 3 && strings.Contains(out, "not merged yet") && strings.Contains(out, "is being merged already"); code != 0 && !left {
 		w.Fatalf("rp-failover %s on %s ended with %d", strings.Join(args, " "), on.Name, code)
 	}
@@ -164,19 +209,21 @@ func (w *world) out(n *lab.Node, more ...string) {
 }
 
 // gone takes a node out that does not answer: what it alone has is not merged, which is no failure (3).
-func (w *world) gone(n *lab.Node) {
+func (w *world) gone(n *lab.Node) string {
 	w.Helper()
-	_, code := w.failover(w.Provider(), "out", "--lost", "--verbose", "--yes", "--by", "ada", "--reason", "a test", n.Name)
+	out, code := w.failover(w.Provider(), "out", "--lost", "--verbose", "--yes", "--by", "ada", "--reason", "a test", n.Name)
 	if state := w.state(n); code != 0 && code != 3 || state != "out" {
 		w.Fatalf("out --lost ended with %d, and %s is %s", code, n.Name, state)
 	}
 	w.absent[n.Name] = true
+	w.lit()
+	return out
 }
 
-func (w *world) in(n *lab.Node, more ...string) {
+func (w *world) in(n *lab.Node, more ...string) string {
 	w.Helper()
-	w.does(w.Provider(), append(append([]string{"in", "--verbose", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
-	w.absent[n.Name] = false
+	defer func() { w.absent[n.Name] = false }()
+	return w.does(w.Provider(), append(append([]string{"in", "--verbose", "--yes", "--by", "ada", "--reason", "a test"}, more...), n.Name)...)
 }
 
 // present are the nodes that serve.
@@ -195,7 +242,15 @@ func (w *world) cut(n *lab.Node) {
 	w.Helper()
 	w.cron.leave(n)
 	w.ok(n.Cut(w.ctx))
+	w.dark = time.Now()
 	w.ledger.Divide(w.livingOn(n)...)
+}
+
+// lit ends what cut began: other nodes serve the users of the one that is gone.
+func (w *world) lit() {
+	if !w.dark.IsZero() {
+		w.blackout, w.dark = max(w.blackout, time.Since(w.dark)), time.Time{}
+	}
 }
 
 // livingOn are the users whom a node serves while all is well.
@@ -214,7 +269,8 @@ func (w *world) livingOn(n *lab.Node) []string {
 func (w *world) settle() {
 	w.Helper()
 	w.life.Sent()
-	w.life.End()
+	w.rest()
+	looks := 0 // in one, a mail that goes from node to node may be seen at none
 	w.eventually(func() error {
 		var waiting []error
 		for _, n := range w.present() {
@@ -226,16 +282,22 @@ func (w *world) settle() {
 			}
 			waiting = append(waiting, err)
 		}
-		return errors.Join(waiting...)
+		err := errors.Join(waiting...)
+		if looks++; err != nil {
+			looks = 0
+		} else if looks < 2 {
+			err = errors.New("all queues were empty once")
+		}
+		return err
 	})
-	for range 2 { // the second run has nothing to do
-		for _, n := range w.present() {
-			w.eventually(func() error {
-				if out, err := n.Run(w.ctx, "rp-failover", "sync", "--wait", "60s"); err != nil && (status(err) != 3 || len(w.present()) == len(w.Nodes)) {
-					return fmt.Errorf("sync: %w: %s", err, out)
-				}
-				return nil
-			})
+	for _, n := range w.present() {
+		w.sync(n)
+	}
+	for _, n := range w.present() { // what cron does with copies a minute later
+		for _, peer := range w.present() {
+			if peer != n {
+				w.sync(n, "--peer", peer.Name)
+			}
 		}
 	}
 	if len(w.present()) == len(w.Nodes) {
@@ -243,6 +305,18 @@ func (w *world) settle() {
 			w.ledger.Merge(u.Address)
 		}
 	}
+}
+
+// sync merges what a node is active for.
+func (w *world) sync(n *lab.Node, more ...string) {
+	w.Helper()
+	w.eventually(func() error {
+		out, err := n.Run(w.ctx, append([]string{"rp-failover", "sync", "--wait", "60s"}, more...)...)
+		if err != nil && (status(err) != 3 || len(w.present()) == len(w.Nodes)) {
+			return fmt.Errorf("sync: %w: %s", err, out)
+		}
+		return nil
+	})
 }
 
 // patience is more than anything takes that comes by itself.

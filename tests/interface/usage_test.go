@@ -44,11 +44,11 @@ func TestUsageErrors(t *testing.T) {
 				args []string
 				want string
 			}{
-				{[]string{"--no-such-flag"}, c.name + ": unknown flag: -no-such-flag\nhint: " + program + " --help lists the flags\n"},
+				{[]string{"--no-such-flag"}, c.name + ": unknown flag: --no-such-flag\nhint: " + program + " --help lists the flags\n"},
 				{[]string{"-Z"}, c.name + ": unknown flag: -Z\nhint: " + program + " --help lists the flags\n"},
 				{[]string{"a", "--version"}, c.name + ": flag \"--version\" after an argument\nhint: put flags first: " + program + " --version a\n"},
 				{[]string{"a", "--config", "f", "-h"}, "\nhint: put flags first: " + program + " --config f -h a\n"},
-				{[]string{"--config"}, "flag needs an argument: -config"},
+				{[]string{"--config"}, "flag needs an argument: --config"},
 				{[]string{"--config", ""}, c.name + ": flag --config has an empty value\nhint: "},
 				{surplus, of},
 				{append([]string{"--"}, surplus...), of},

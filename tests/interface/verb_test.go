@@ -105,7 +105,7 @@ func TestVerbUsage(t *testing.T) {
 			"--config f " + verbs[0]:     c.name + ": flag \"--config\" before the verb\nhint: put the verb first: " + c.name + " " + verbs[0] + " --config f\n",
 			"a " + verbs[0]:              c.name + ": unknown verb \"a\"\nhint: put the verb first: " + c.name + " " + verbs[0] + " a\n",
 			strings.ToUpper(verbs[0]):    c.name + ": unknown verb ",
-			"--no-such-flag " + verbs[0]: c.name + ": unknown flag: -no-such-flag\nhint: " + c.name + " --help lists the flags\n",
+			"--no-such-flag " + verbs[0]: c.name + ": unknown flag: --no-such-flag\nhint: " + c.name + " --help lists the flags\n",
 		}
 		for _, v := range c.verbs(t) {
 			if len(v) > 1 {
@@ -168,7 +168,7 @@ func TestWithoutRights(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 			_ = cmd.Run() // its exit code tells
-			if cmd.ProcessState.ExitCode() != 78 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "permission denied") {
+			if cmd.ProcessState.ExitCode() != 78 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "permission denied\nhint: call this as a user who may read it") {
 				t.Errorf("%s: %v, stdout %q, stderr %q", v, cmd.ProcessState, &stdout, &stderr)
 			}
 		}

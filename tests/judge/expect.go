@@ -3,6 +3,7 @@ package judge
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // set is a set of folders or flags.
@@ -41,6 +42,15 @@ type letter struct {
 	certain bool // it arrived
 	erased  bool // or one of its copies was, perhaps: else one must be left
 	divided bool
+	apart   bool      // and not merged since
+	copies  []leaving // of which some were made while the sides were apart
+	gone    []leaving // of items meanwhile
+}
+
+// leaving is when something was taken from a folder.
+type leaving struct {
+	folder string
+	at     time.Time
 }
 
 // account is what one user should see.
@@ -144,11 +154,11 @@ func (a *account) divide() {
 		a.folders[folder] = a.folders[folder] && a.merged[folder] // else it may bear an earlier name
 	}
 	for _, l := range a.letters {
+		l.divided, l.apart = true, true
 		for _, i := range l.items {
 			maps.Copy(i.folders, i.been)
 			i.unmerged = maps.Clone(i.must)
 			maps.DeleteFunc(i.unmerged, func(f string, _ bool) bool { return i.merged[f] })
-			l.divided = true
 		}
 	}
 }
@@ -158,6 +168,7 @@ func (a *account) merge() {
 		a.merged[folder] = must
 	}
 	for _, l := range a.letters {
+		l.apart = false
 		for _, i := range l.items {
 			i.been, i.merged = maps.Clone(i.folders), maps.Clone(i.must)
 		}
@@ -171,6 +182,12 @@ func (l *letter) follow(e Event) {
 		maps.Copy(i.may, i.must) // it may be another instance
 		i.must = set{}
 		i.folders[e.Folder], i.been[e.Folder] = true, true
+	}
+	if l.apart && e.Act == Copied {
+		l.copies = append(l.copies, leaving{e.Folder, e.At})
+	}
+	if l.apart && (e.Act == Moved || e.Act == Deleted) {
+		l.gone = append(l.gone, leaving{e.Folder, e.At})
 	}
 	switch e.Act {
 	case Flagged:
@@ -292,8 +309,23 @@ func (l *letter) least() (n int) {
 			n++
 		}
 	}
+	if n > 1 && l.likeMoves() > 1 {
+		n--
+	}
 	if l.certain && !l.erased {
 		n = max(n, 1)
+	}
+	return n
+}
+
+// likeMoves are how many of the copies that were made while the sides were apart look like the moves of a mail program,
+// which copies and deletes: of two that were made on both sides, one goes.
+func (l *letter) likeMoves() (n int) {
+	const within = 11 * time.Second
+	for _, made := range l.copies {
+		if slices.ContainsFunc(l.gone, func(g leaving) bool { return g.folder == made.folder && g.at.Sub(made.at).Abs() < within }) {
+			n++
+		}
 	}
 	return n
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParse(t *testing.T) {
@@ -209,5 +210,73 @@ func TestDeliveryTwice(t *testing.T) {
 	}
 	if v := Judge(l, map[string]Sides{"u": {Active: box}}); len(v.Doubled) != 1 {
 		t.Errorf("doubled: %v", v.Doubled)
+	}
+}
+
+// Who copies a message on two sides and deletes it there soon after has moved it, as far as anybody can see. Each row is
+// how many seconds after the copies it was deleted, and how many are lost if one of the two copies is.
+func TestLikeMoves(t *testing.T) {
+	for after, lost := range map[time.Duration]int{0: 0, 10: 0, 12: 1} {
+		l := &Ledger{}
+		at := time.Unix(0, 0)
+		for _, e := range []Event{event(Accepted), event(Divided), event(Copied, ">Archive"), event(Copied, ">Work"), event(Deleted), event(Deleted)} {
+			if e.At = at; e.Act == Deleted {
+				e.At = at.Add(after * time.Second)
+			}
+			l.events = append(l.events, e)
+		}
+		if v := Judge(l, map[string]Sides{"u": {Active: one("Work")}}); len(v.Lost) != lost {
+			t.Errorf("%d seconds: %v", after, v.Lost)
+		}
+		if v := Judge(l, map[string]Sides{"u": {Active: one()}}); len(v.Lost) != 1 {
+			t.Errorf("%d seconds, and both are gone: %v", after, v.Lost)
+		}
+	}
+}
+
+// Each row is what users tried, one second after the other: who, and "!" if it failed, "-" for a second in which nobody
+// does anything; or a try that takes several: "a9!".
+func TestOutage(t *testing.T) {
+	for tries, want := range map[string]Outage{
+		"":                    {},
+		"a a b":               {},
+		"a a! a a":            {"a", 2 * time.Second},
+		"a a! a! a! a":        {"a", 4 * time.Second},
+		"a a! a! a! b":        {"a", 3 * time.Second}, // it has not ended yet
+		"a a9! a":             {"a", 10 * time.Second},
+		"a! b! b a":           {"a", 4 * time.Second},
+		"a! - - - a! b! b! b": {"a", 5 * time.Second},
+		"a! a! a a a! a":      {"a", 3 * time.Second}, // the longest, not all of them
+	} {
+		l, now, worked := &Ledger{}, time.Unix(0, 0), 0
+		for _, try := range strings.Fields(tries) {
+			began, took := now, 1
+			_, _ = fmt.Sscanf(try[1:], "%d", &took)
+			now = now.Add(time.Duration(took) * time.Second)
+			if failed := strings.HasSuffix(try, "!"); try != "-" {
+				l.Tried(try[:1], began, now, !failed)
+				worked += map[bool]int{false: 1}[failed]
+			}
+		}
+		if v := Judge(l, nil); v.Outage != want || v.Worked != worked {
+			t.Errorf("%q: %+v and %d that worked, want %+v and %d", tries, v.Outage, v.Worked, want, worked)
+		}
+	}
+}
+
+func TestWrong(t *testing.T) {
+	v := &Verdict{Counts: Counts{Refused: 1, Worked: 5}, Acts: 7, Outage: Outage{"u", 61 * time.Second}, Lost: []Finding{{}}}
+	for _, c := range []struct {
+		limits Limits
+		want   string
+	}{
+		{Limits{}, "1 lost, 1 refused, an outage of 61.0 s for u"},
+		{Limits{"lost": 1, "refused": -1, "outage": 60}, "an outage of 61.0 s for u"},
+		{Limits{"lost": 1, "refused": 1, "outage": 61, "acts": 7, "worked": 5}, ""},
+		{Limits{"lost": 1, "refused": 1, "outage": -1, "acts": 8, "worked": 6}, "only 5 worked, only 7 acts"},
+	} {
+		if got := v.Wrong(c.limits); got != c.want {
+			t.Errorf("%v: %q, want %q", c.limits, got, c.want)
+		}
 	}
 }

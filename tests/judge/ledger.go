@@ -54,6 +54,7 @@ type Counts struct {
 	Unavailable int `json:"unavailable"` // logins that were answered NO [UNAVAILABLE]
 	Unreachable int `json:"unreachable"` // logins that met no server
 	Broken      int `json:"broken"`      // sessions that ended before their user wanted
+	Worked      int `json:"worked"`      // tries, see Tried, that did
 	Rejected    int `json:"rejected"`    // messages refused for good
 	Pages       int `json:"pages"`
 	PagesFailed int `json:"pages_failed"`
@@ -62,9 +63,17 @@ type Counts struct {
 // Ledger is the book of a scenario. Many may write into it at once; the
 // events of one user must be written in their order, but for Accepted.
 type Ledger struct {
-	mu     sync.Mutex
-	events []Event
-	counts Counts
+	mu      sync.Mutex
+	events  []Event
+	counts  Counts
+	failing map[string]time.Time // since when, by user
+	outage  Outage
+}
+
+// Outage is the longest time for which a user could do nothing.
+type Outage struct {
+	User string        `json:"user"`
+	Took time.Duration `json:"took"` // nanoseconds
 }
 
 // Write adds an event.
@@ -82,6 +91,34 @@ func (l *Ledger) Count(add func(*Counts)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	add(&l.counts)
+}
+
+// Tried writes down that a user tried to log in, or to go on in a session, and how that ended, in whatever way it
+// failed: an outage is from the beginning of the first try that failed to the end of the next that worked.
+func (l *Ledger) Tried(user string, began, ended time.Time, worked bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	since, failing := l.failing[user]
+	switch {
+	case worked:
+		l.counts.Worked++
+		delete(l.failing, user)
+	case !failing:
+		if l.failing == nil {
+			l.failing = map[string]time.Time{}
+		}
+		l.failing[user], since = began, began
+	}
+	if took := ended.Sub(since); (failing || !worked) && took > l.outage.Took {
+		l.outage = Outage{user, took}
+	}
+}
+
+// Outage is the longest of any user so far.
+func (l *Ledger) Outage() Outage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outage
 }
 
 // Divide writes down that the active node of these users was lost.

@@ -4,21 +4,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // Table prints verdicts, one a line.
 func Table(w io.Writer, verdicts ...*Verdict) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "scenario\tseed\tsent\taccepted\tacts\tlost\tdoubled\tback\tflags\tfolders\tdamaged\tsides\t"+
-		"logins refused\tunavailable\tbroken\tpages failed\tseconds\t")
+		"logins refused\tunavailable\tunreachable\tbroken\tworked\toutage\tpages failed\tseconds\t")
 	for _, v := range verdicts {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t", v.Scenario, v.Seed, v.Sent, v.Accepted, v.Acts)
 		for _, found := range v.findings() {
 			fmt.Fprintf(t, "%d\t", len(found.all))
 		}
-		fmt.Fprintf(t, "%d\t%d\t%d\t%d of %d\t%.0f\t\n", v.Refused, v.Unavailable, v.Broken, v.PagesFailed, v.Pages, v.Took.Seconds())
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%.0f\t%d of %d\t%.0f\t\n", v.Refused, v.Unavailable, v.Unreachable, v.Broken, v.Worked,
+			v.Outage.Took.Seconds(), v.PagesFailed, v.Pages, v.Took.Seconds())
 	}
 	return t.Flush()
 }
@@ -76,8 +79,9 @@ func (v *Verdict) Histories(l *Ledger, most int) string {
 	return b.String()
 }
 
-// Limits are how many findings of a kind a scenario may have; what it does
-// not name must be 0. A negative number is no limit.
+// Limits are how many findings of a kind a scenario may have, and how many seconds an
+// outage may last; what it does not name must be 0. A negative number is no limit.
+// Of "acts", and of tries that "worked", it says how many there must be at least.
 type Limits map[string]int
 
 // Wrong is what the verdict holds against the collective, or "".
@@ -93,5 +97,14 @@ func (v *Verdict) Wrong(l Limits) string {
 			wrong = append(wrong, fmt.Sprintf("%d %s", count, name))
 		}
 	}
+	if limit := l["outage"]; limit >= 0 && v.Outage.Took > time.Duration(limit)*time.Second {
+		wrong = append(wrong, fmt.Sprintf("an outage of %.1f s for %s", v.Outage.Took.Seconds(), v.Outage.User))
+	}
+	for name, count := range map[string]int{"acts": v.Acts, "worked": v.Worked} {
+		if count < l[name] {
+			wrong = append(wrong, fmt.Sprintf("only %d %s", count, name))
+		}
+	}
+	slices.Sort(wrong)
 	return strings.Join(wrong, ", ")
 }

@@ -29,6 +29,7 @@ type Verdict struct {
 	Counts
 	Accepted int           `json:"accepted"`
 	Acts     int           `json:"acts"`
+	Outage   Outage        `json:"outage"`
 	Took     time.Duration `json:"took"` // nanoseconds
 
 	Lost        []Finding `json:"lost"`        // accepted, not deleted, and not on the active side
@@ -42,7 +43,7 @@ type Verdict struct {
 
 // Judge compares the ledger with what these users have.
 func Judge(l *Ledger, boxes map[string]Sides) *Verdict {
-	v := &Verdict{Counts: l.Counts()}
+	v := &Verdict{Counts: l.Counts(), Outage: l.Outage()}
 	events := l.Events()
 	if len(events) > 0 {
 		v.Took = time.Since(events[0].At)

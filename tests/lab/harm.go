@@ -11,20 +11,21 @@ import (
 
 // What befalls a node besides a lost network and dead servers.
 
-// KillProgram ends all processes of a program without warning and returns
-// when they are gone; there may be none.
-func (n *Node) KillProgram(ctx context.Context, name string) error {
-	return poll(ctx, func() error {
+// KillProgram ends all processes of a program without warning, returns
+// when they are gone, and says whether there were any.
+func (n *Node) KillProgram(ctx context.Context, name string) (killed bool, err error) {
+	err = poll(ctx, func() error {
 		_, err := n.Run(ctx, "pkill", "-KILL", "-x", name)
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == 1 {
 			return nil // there was none
 		}
 		if err == nil {
-			err = fmt.Errorf("there was a %q on %s until now", name, n.Name)
+			killed, err = true, fmt.Errorf("there was a %q on %s until now", name, n.Name)
 		}
 		return err
 	})
+	return killed, err
 }
 
 // Empty removes all that directories hold, as a new disk does.
@@ -80,7 +81,8 @@ func (n *Node) RestoreDirectory(ctx context.Context) error {
 }
 
 // wrongClock stands for a program of ours on a machine whose clock is off.
-// There is no clock of a node's own to set: namespaces have none, and what
+// There is no clock of a node's own to set: a time namespace has those that
+// count from the start of the machine only (time_namespaces(7)), and what
 // faketime(1) preloads means nothing to programs without libc. So the times
 // that the program prints to other nodes are moved.
 const wrongClock = `#!/bin/bash

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"net"
 	"strings"
 	"testing"
 )
@@ -68,11 +69,42 @@ func TestHarm(t *testing.T) {
 		t.Errorf("the restored directory says that n1 is %q", state)
 	}
 
+	reaches := func(port string) bool {
+		t.Helper()
+		conn, err := n.Dial(ctx, "tcp", net.JoinHostPort(other.VPN.String(), port))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	listener, err := other.Listen(other.VPN.String() + ":1")
+	do(err)
+	defer listener.Close()
+	for _, c := range []struct {
+		what      string
+		do        func() error
+		slapd, it bool
+	}{
+		{"at first", func() error { return nil }, true, true},
+		{"deaf", func() error { return n.Deafen(ctx) }, false, true},
+		{"no more deaf", func() error { return n.Undeafen(ctx) }, true, true},
+		{"parted", func() error { return other.Part(ctx, n) }, false, false},
+		{"joined", func() error { return n.Join(ctx, other) }, true, true},
+	} {
+		do(c.do())
+		if slapd, it := reaches("389"), reaches("1"); slapd != c.slapd || it != c.it {
+			t.Errorf("%s: slapd is reached: %v, the machine: %v", c.what, slapd, it)
+		}
+	}
+
 	if _, err := n.Run(ctx, "/bin/sh", "-c", "cp /bin/sleep /tmp/sleeper; /tmp/sleeper 60 & cp /bin/sleep /tmp/dreamer; /tmp/dreamer 60 &"); err != nil {
 		t.Fatal(err)
 	}
-	do(n.KillProgram(ctx, "sleeper"))
-	do(n.KillProgram(ctx, "sleeper")) // there is none any more
+	for _, want := range []bool{true, false} { // then there is none any more
+		if killed, err := n.KillProgram(ctx, "sleeper"); killed != want || err != nil {
+			t.Errorf("sleepers were killed: %v %v, want %v", killed, err, want)
+		}
+	}
 	if got := run("pgrep", "-lx", "sleeper|dreamer"); !strings.Contains(got, "dreamer") || strings.Contains(got, "sleeper") {
 		t.Errorf("after the sleeper was killed there is %q", got)
 	}

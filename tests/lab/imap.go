@@ -16,6 +16,7 @@ func (l *Lab) Login(ctx context.Context, at *Node, user, password string) (*imap
 	if err != nil {
 		return nil, err
 	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return nil, err

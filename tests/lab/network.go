@@ -72,6 +72,29 @@ func (n *Node) Mend(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Part breaks the link between two nodes, which others still reach; Join mends it.
+func (n *Node) Part(ctx context.Context, other *Node) error { return n.link(ctx, other, "add") }
+
+// Join undoes Part.
+func (n *Node) Join(ctx context.Context, other *Node) error { return n.link(ctx, other, "del") }
+
+func (n *Node) link(ctx context.Context, other *Node, verb string) error {
+	_, err1 := n.Run(ctx, "ip", "route", verb, "unreachable", other.VPN.String())
+	_, err2 := other.Run(ctx, "ip", "route", verb, "unreachable", n.VPN.String())
+	return errors.Join(err1, err2)
+}
+
+// Deafen lets the node's slapd reach the provider's no more, when it starts the next time; all else reaches the provider.
+func (n *Node) Deafen(ctx context.Context) error { return n.hearing(ctx, "add") }
+
+// Undeafen undoes Deafen.
+func (n *Node) Undeafen(ctx context.Context) error { return n.hearing(ctx, "del") }
+
+func (n *Node) hearing(ctx context.Context, verb string) error {
+	_, err := n.Run(ctx, "ip", "rule", verb, "to", n.lab.Provider().VPN.String(), "ipproto", "tcp", "dport", "389", "type", "unreachable")
+	return err
+}
+
 func (n *Node) cables(ctx context.Context, state string) error {
 	var errs []error
 	for _, network := range []string{vpn, public} {

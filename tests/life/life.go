@@ -26,6 +26,8 @@ type Config struct {
 	// least: where that takes long, so does a merge, and nobody does a dozen things while one is under way.
 	Pause  time.Duration
 	Logins int
+	// Refused, if it is not nil, hears of each login that was answered NO.
+	Refused func(error)
 }
 
 // Life goes on until it is ended.

@@ -82,6 +82,9 @@ func (u Sitter) Sit(ctx context.Context, login *imap.Session) error {
 }
 
 func (l *Life) refused(err error) {
+	if l.config.Refused != nil && errors.Is(err, imap.ErrRefused) {
+		l.config.Refused(err)
+	}
 	l.Ledger.Count(func(c *judge.Counts) {
 		switch {
 		case errors.Is(err, imap.ErrRefused) && strings.Contains(err.Error(), "[UNAVAILABLE]"):

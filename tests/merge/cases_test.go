@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -154,6 +155,105 @@ func (s *scene) foldersFollow() {
 	}
 }
 
+// TestRedelivered: a mail is delivered again, long after both sides were equal, as the answer to the first time was lost. It
+// has no copy this time, which would ask for a comparison; nor may it stay beside the first wherever its user put that.
+func TestRedelivered(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, token := range []string{"a", "b", "c"} {
+			s.mail("n1", token)
+		}
+		s.merge("n1")
+		s.all = false
+		s.imap("n1", "CREATE Work", "SELECT INBOX", "UID MOVE 2 Work")
+		s.merge("n1")
+		for _, token := range []string{"a", "b"} {
+			s.must(deliver("n1", "24", s.user, text(token)))
+			s.mail("n1", "after-"+token)
+			s.merge("n1")
+			s.merge("n1")
+		}
+		s.both("INBOX a", "INBOX after-a", "INBOX after-b", "INBOX c", "Work b")
+	})
+}
+
+// TestUploaded: a mail program moves a message back to the inbox, or changes its text, by uploading it, and removes the
+// other one only later. The delivery id is in both. Neither is a double, and the last one left stays.
+func TestUploaded(t *testing.T) {
+	upload := func(text string) string {
+		text = strings.ReplaceAll("Return-Path: <sender@elsewhere.example>\n"+text, "\n", "\r\n") // as it was stored
+		return fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(text), text)
+	}
+	everyFormat(t, func(s *scene) {
+		for _, token := range []string{"moved", "marked", "edited"} {
+			s.mail("n1", token)
+		}
+		s.merge("n1")
+		s.imap("n1", "CREATE Work", "SELECT INBOX", "UID MOVE 1:2 Work")
+		s.merge("n1")
+		s.imap("n1", upload("X-TUID: abcdefghijkl\n"+text("moved")), upload(text("marked")), upload(text("edited")+"more\n"),
+			"SELECT Work", `UID STORE 2 +FLAGS (\Deleted)`)
+		s.merge("n1")
+		s.both("INBOX edited", "INBOX edited", "INBOX marked", "INBOX moved", `Work marked \Deleted`, "Work moved")
+		s.imap("n1", "SELECT Work", `UID STORE 1 +FLAGS (\Deleted)`, "EXPUNGE", "SELECT INBOX", `UID STORE 3 +FLAGS (\Deleted)`, "EXPUNGE")
+		for range 2 {
+			s.merge("n1")
+			s.both("INBOX edited", "INBOX marked", "INBOX moved")
+		}
+	})
+}
+
+// TestUnreadable: a mailbox that the standby's disk does not give keeps no other from being merged.
+func TestUnreadable(t *testing.T) {
+	collective(t)
+	reset(t)
+	bad := &scene{t: t, user: "bad@sdbox", all: true}
+	s := &scene{t: t, user: "user@sdbox", all: true}
+	for _, s := range []*scene{bad, s} {
+		s.mail("n1", "a")
+	}
+	s.merge("n1", s.user, bad.user)
+	for _, s := range []*scene{bad, s} {
+		s.mail("n1", "b")
+	}
+	box := "/var/vmail/n2/sdbox/bad/copies/mailboxes"
+	s.must(os.Rename(box, box+".aside"))
+	s.must(os.WriteFile(box, nil, 0o600))
+	r := s.pass("n1", s.user, bad.user)
+	if said := strings.Join(s.said, "\n"); r.Failed != 1 || len(r.Unreachable) > 0 || !strings.Contains(said, "not a directory") {
+		t.Errorf("%+v\n%s", *r, said)
+	}
+	s.both("INBOX a", "INBOX b")
+	s.must(os.Remove(box))
+	s.must(os.Rename(box+".aside", box))
+	bad.merge("n1")
+	bad.both("INBOX a", "INBOX b")
+}
+
+// TestLeftDifferent: where doveadm sync leaves a difference, and says that all is well, the mailbox is neither equal nor in use.
+func TestLeftDifferent(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.merge("n1")
+		s.imap("n1", "SELECT INBOX", `UID STORE 1 +FLAGS (\Flagged)`)
+		doveadm := filepath.Join(programs("n1"), "doveadm")
+		real, err := os.ReadFile(doveadm)
+		s.must(err)
+		defer os.WriteFile(doveadm, real, 0o755)
+		s.must(os.WriteFile(doveadm, []byte(strings.Replace(string(real), "\n", "\n[ \"$1\" != sync ] || { shift; set -- sync -x INBOX \"$@\"; }\n", 1)), 0o755))
+		s.all = true
+		for range 2 {
+			r := s.pass("n1")
+			if said := strings.Join(s.said, "\n"); r.Failed != 1 || !strings.Contains(said, `doveadm sync leaves the two sides different: UID 1 of folder `) || !strings.Contains(said, `has the flags "\\Flagged" and ""`) {
+				t.Errorf("%+v\n%s", *r, said)
+			}
+		}
+		s.must(os.WriteFile(doveadm, real, 0o755))
+		s.all = false
+		s.merge("n1")
+		s.both(`INBOX a \Flagged`)
+	})
+}
+
 // TestMarkedDouble: of a message that came twice the user has marked one for
 // removal. That one goes, and the mark is on no other.
 func TestMarkedDouble(t *testing.T) {
@@ -266,6 +366,22 @@ func TestFiledBeforeTheLoss(t *testing.T) {
 	}
 }
 
+// TestCopiedAndDeleted: on each node their user copies the message, and long after that deletes what is in the inbox: both copies are wanted.
+func TestCopiedAndDeleted(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for node, folder := range map[string]string{"n1": "Archive", "n2": "Work"} {
+			s.must(deliver(node, "24", s.user, text("a")))
+			s.imap(node, "CREATE "+folder, "SELECT INBOX", "COPY 1 "+folder)
+		}
+		time.Sleep(12 * time.Second) // longer than a mail program takes for a move
+		for _, node := range []string{"n1", "n2"} {
+			s.imap(node, "SELECT INBOX", `STORE 1 +FLAGS (\Deleted)`, "EXPUNGE")
+		}
+		s.alone("n1")
+		s.joins("n1", "Archive a", "Work a")
+	})
+}
+
 // TestDeletedLongAgo: what was deleted while the other node was away goes there too, also where no log
 // of Dovecot's tells of it any more.
 func TestDeletedLongAgo(t *testing.T) {
@@ -371,6 +487,30 @@ func TestStrangeKeyword(t *testing.T) {
 	})
 }
 
+// TestKeywordOfTwoCases: each side was the first to use a keyword, in another case than the other; Dovecot takes it for the same.
+func TestKeywordOfTwoCases(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		s.mail("n1", "a")
+		s.merge("n1")
+		s.imap("n1", "SELECT INBOX", "UID STORE 1 +FLAGS ($Forwarded)")
+		s.imap("n2", "SELECT INBOX", "UID STORE 1 +FLAGS ($FORWARDED)")
+		s.mail("n1", "b")
+		for range 2 {
+			s.merge("n1")
+			for _, node := range []string{"n1", "n2"} {
+				messages, err := look(node, s.user, "*")
+				s.must(err)
+				if len(messages) != 2 || !strings.EqualFold(messages[0].Flags+messages[1].Flags, "$Forwarded") {
+					t.Errorf("%s of %s: %+v", node, s.user, messages)
+				}
+			}
+			if copies, err := look("n2", s.user, "rplan-copies/*"); err != nil || len(copies) > 0 {
+				t.Errorf("%d copies stayed, %v", len(copies), err)
+			}
+		}
+	})
+}
+
 // TestMessageIDs: what a Message-ID says does not matter.
 func TestMessageIDs(t *testing.T) {
 	everyFormat(t, func(s *scene) {
@@ -416,6 +556,48 @@ func TestCopiedBeforeItGoes(t *testing.T) {
 		s.alone("n1")
 		s.on = map[string]func(){"aside on the active side: 1": func() { s.imap("n1", "CREATE Trash", "SELECT INBOX", "COPY 1 Trash") }}
 		s.joins("n1", "Trash a", "Work a")
+	})
+}
+
+// TestFlaggedBeforeItGoes: both sides have the message, and its user flags the one that goes just before it does.
+func TestFlaggedBeforeItGoes(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, c := range []struct {
+			node, moved, goes string
+			want              string
+		}{
+			{"n2", "NOOP", "aside on the standby side: 1", `INBOX a \Flagged`},
+			{"n1", "MOVE 1 Work", "aside on the active side: 1", `Work a \Flagged`},
+		} {
+			reset(s.t)
+			s.must(deliver("n1", "24", s.user, text("a")))
+			s.must(deliver("n2", "24", s.user, text("a")))
+			s.imap("n2", "CREATE Work", "SELECT INBOX", c.moved)
+			s.on = map[string]func(){c.goes: func() { s.imap(c.node, "SELECT INBOX", `STORE 1 +FLAGS (\Flagged)`) }}
+			s.joins("n1", c.want)
+			if len(s.on) > 0 {
+				s.t.Errorf("nothing was set aside: %q", s.said)
+			}
+		}
+	})
+}
+
+// TestRecovered: what only the other side had is counted once it is here, and what the user deleted here is not.
+func TestRecovered(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, token := range []string{"a", "b", "c"} {
+			s.mail("n1", token)
+		}
+		if r := s.merge("n1"); r.Recovered != 0 {
+			s.t.Errorf("%d recovered of what was sent to both", r.Recovered)
+		}
+		s.imap("n1", "SELECT INBOX", `STORE 1:2 +FLAGS (\Deleted)`, "EXPUNGE")
+		s.must(deliver("n2", "24", s.user, text("d")))
+		s.must(deliver("n2", "24", s.user, "Subject: e\n\nno delivery id\n"))
+		if r := s.merge("n1"); r.Recovered != 2 {
+			s.t.Errorf("%d recovered\n%s", r.Recovered, strings.Join(s.said, "\n"))
+		}
+		s.both("INBOX c", "INBOX d", "INBOX e")
 	})
 }
 

@@ -94,7 +94,7 @@ func configuration(node string) (string, error) {
 	for _, change := range [][3]string{
 		{"!include", "\n", listeners},
 		{"ssl = required", "disable_plaintext_auth = yes\n", "ssl = no\ndisable_plaintext_auth = no\n"},
-		{"passdb {", "login_proxy_timeout", "passdb {\n  driver = static\n  args = nopassword=y\n}\nlogin_proxy_timeout"},
+		{"passdb {", "userdb {", "passdb {\n  driver = static\n  args = nopassword=y\n}\nuserdb {"},
 		{"/var/vmail/%Ld", " allow_all_users", "/var/vmail/NODE/%Ld/%Ln mail=%{if;%{lport};==;10024;sdbox;%Ld}:~/%{if;%{lport};==;10024;copies;mail} allow_all_users"},
 		{"mail_location = ", "\n", ""},
 		{"service auth {", "\n}\n", ""},
