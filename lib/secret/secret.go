@@ -10,13 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
 
 // Secret is a passphrase of up to a fixed number of bytes. It is not for
-// use by several goroutines at a time.
+// use by several goroutines at a time. Whoever has it last wipes it: no finalizer
+// does, which may run while a program is still being given its Bytes.
 type Secret struct {
 	memory []byte // whole pages
 	size   int    // of the memory that may be used
@@ -39,7 +39,6 @@ func New(size int) (*Secret, error) {
 		s.Wipe()
 		return nil, fmt.Errorf("memory for a passphrase: %w", err)
 	}
-	runtime.SetFinalizer(s, (*Secret).Wipe)
 	return s, nil
 }
 
@@ -89,7 +88,6 @@ func (s *Secret) Wipe() {
 	clear(s.memory)
 	_ = unix.Munmap(s.memory)
 	s.memory, s.used = nil, 0
-	runtime.SetFinalizer(s, nil)
 }
 
 const hidden = "[secret]"

@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 const canary = "correct horse battery staple"
@@ -42,6 +44,28 @@ func TestSecret(t *testing.T) {
 	}
 	s.Wipe()
 	s.Wipe()
+}
+
+// TestBytesStay: what is being given to a program stays, whether or not the Secret itself is looked at again.
+func TestBytesStay(t *testing.T) {
+	s, err := New(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReadFrom(strings.NewReader("correct horse")); err != nil {
+		t.Fatal(err)
+	}
+	b := s.Bytes()
+	wipe := s.memory
+	s = nil
+	for range 3 {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond) // finalizers run in a goroutine of their own
+	}
+	if string(b) != "correct horse" {
+		t.Errorf("%q is left", b)
+	}
+	(&Secret{memory: wipe}).Wipe()
 }
 
 func TestFits(t *testing.T) {

@@ -46,6 +46,7 @@ func Secret(t testing.TB, text string) *secret.Secret {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Wipe)
 	if _, err := s.ReadFrom(strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
