@@ -57,10 +57,7 @@ func (l local) list(ctx context.Context) (*View, error) {
 		}
 	}
 	if st.Real != "" {
-		if v.Real, err = l.fetch(ctx, "*"); err != nil {
-			return nil, err
-		}
-		if err = l.tellUploads(ctx, v.Real); err != nil {
+		if v.Real, err = l.real(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -71,6 +68,21 @@ func (l local) list(ctx context.Context) (*View, error) {
 	}
 	v.Dropped, err = l.store.dropped(l.address)
 	return v, err
+}
+
+// real is what is in the folders that the user sees. Of what they move or remove just then nobody
+// can tell whether it is an upload: it is asked for again.
+func (l local) real(ctx context.Context) ([]Message, error) {
+	for range 5 {
+		messages, err := l.fetch(ctx, "*")
+		if err != nil {
+			return nil, err
+		}
+		if still, err := l.tellUploads(ctx, messages); still || err != nil {
+			return messages, err
+		}
+	}
+	return nil, errMoving
 }
 
 func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {

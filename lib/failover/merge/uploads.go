@@ -20,8 +20,9 @@ import (
 // double of that. Postfix delivers the same bytes again, and not after so long; most programs put a
 // line of their own into what they upload, or change the text.
 
-// tellUploads marks them. Where several messages have one delivery id, it asks for their sizes and dates.
-func (l local) tellUploads(ctx context.Context, messages []Message) error {
+// tellUploads marks them. Where several messages have one delivery id, it asks for their sizes and dates. If
+// one of those is not where it was any more, nothing is marked.
+func (l local) tellUploads(ctx context.Context, messages []Message) (still bool, err error) {
 	in := map[string][]uint32{}
 	several := namesakes(messages)
 	for _, m := range several {
@@ -32,12 +33,15 @@ func (l local) tellUploads(ctx context.Context, messages []Message) error {
 		slices.Sort(in[folder])
 		for some := range slices.Chunk(in[folder], mostUIDs) {
 			if err := l.origins(ctx, folder, some, origins); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
+	if slices.ContainsFunc(several, func(m *Message) bool { _, known := origins[m.place()]; return !known }) {
+		return false, nil
+	}
 	markUploads(several, origins)
-	return nil
+	return true, nil
 }
 
 // origin is what is known of where a message comes from, and stays the same when it is moved.
@@ -46,7 +50,7 @@ type origin struct {
 	received int64 // its INTERNALDATE (RFC 3501 section 2.3.3), in seconds since 1970
 }
 
-// origins notes those of some messages of a folder. Of messages that cannot be read, or are gone, it notes none.
+// origins notes those of some messages of a folder; of one that cannot be read it notes an empty one, of one that is gone none.
 func (l local) origins(ctx context.Context, folder string, uids []uint32, origins map[place]origin) error {
 	result, err := run.Run(ctx, run.Cmd{
 		Argv:    []string{"doveadm", "-f", "json", "fetch", "-u", l.address, "uid size.virtual date.received.unixtime", "mailbox-guid", folder, "uid", ranges(uids)},
@@ -60,7 +64,11 @@ func (l local) origins(ctx context.Context, folder string, uids []uint32, origin
 		}
 		return nil
 	}
-	if result.ExitCode == int(diag.TryAgain) || err == nil && len(bytes.TrimSpace(result.Stdout)) == 0 {
+	if result.ExitCode == int(diag.TryAgain) {
+		origins[place{folder, uids[0]}] = origin{}
+		return nil
+	}
+	if err == nil && len(bytes.TrimSpace(result.Stdout)) == 0 {
 		return nil
 	}
 	if err != nil {
@@ -105,7 +113,7 @@ func namesakes(messages []Message) (all []*Message) {
 // leaves two of one than none.
 func markUploads(several []*Message, origins map[place]origin) {
 	received := func(m *Message) int64 {
-		if of, known := origins[m.place()]; known {
+		if of := origins[m.place()]; of.size > 0 {
 			return of.received
 		}
 		return math.MaxInt64

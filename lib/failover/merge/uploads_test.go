@@ -1,9 +1,15 @@
 package merge
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"rplan/lib/diag"
 )
 
 func TestMarkUploads(t *testing.T) {
@@ -30,9 +36,6 @@ func TestMarkUploads(t *testing.T) {
 		for _, order := range [][]Message{{c.first, c.other}, {c.other, c.first}} {
 			all := slices.Clone(order)
 			origins := map[place]origin{c.first.place(): was, c.other.place(): c.its}
-			if c.its == (origin{}) {
-				delete(origins, c.other.place())
-			}
 			markUploads(namesakes(all), origins)
 			for _, m := range all {
 				if want := m.UID == c.other.UID && c.upload; m.Upload != want {
@@ -40,6 +43,36 @@ func TestMarkUploads(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestMovedWhileAsked: of two messages of one delivery the user moves one between the two questions. Neither
+// is taken for an upload then, nor for damaged.
+func TestMovedWhileAsked(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	row := func(folder, uid, guid string) string {
+		return fmt.Sprintf(`{"mailbox-guid":"%s","uid":"%s","guid":"%s","flags":"","date.saved.unixtime":"100","hdr.x-rplan-id":"Q1.mx"}`, folder, uid, guid)
+	}
+	doveadm(t, `
+echo "$*" >>`+calls+`
+moved=$(grep -c "mailbox \* all" `+calls+`)
+case "$*" in
+*"mailbox * all") [ $moved -lt 2 ] && echo '[`+row(inbox, "1", "a")+","+row(inbox, "2", "b")+`]' || echo '[`+row(inbox, "1", "a")+","+row(archive, "7", "b")+`]' ;;
+*"mailbox-guid `+inbox+` "*) echo '[{"uid":"1","size.virtual":"500","date.received.unixtime":"100"}]' ;;
+*) echo '[{"uid":"7","size.virtual":"500","date.received.unixtime":"101"}]' ;;
+esac`)
+	l := local{address: "ada@example.org"}
+	messages, err := l.real(t.Context())
+	if err != nil || len(messages) != 2 || messages[1].Folder != archive || messages[0].Upload || messages[1].Upload {
+		t.Errorf("%+v, %v", messages, err)
+	}
+	if text, _ := os.ReadFile(calls); strings.Count(string(text), "\n") != 5 { // two lists, one question about one folder, one about two
+		t.Errorf("it asked\n%s", text)
+	}
+
+	doveadm(t, `case "$*" in *"mailbox * all") echo '[`+row(inbox, "1", "a")+","+row(inbox, "2", "b")+`]' ;; *) echo '[]' ;; esac`)
+	if messages, err = l.real(t.Context()); diag.KindOf(err) != diag.TryAgain {
+		t.Errorf("%+v, %v", messages, err)
 	}
 }
 
