@@ -254,6 +254,42 @@ func TestLeftDifferent(t *testing.T) {
 	})
 }
 
+// TestHalfDone: the other node's user moved a message, and doveadm is killed when it has brought one of the two folders, whichever.
+func TestHalfDone(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		doveadm := filepath.Join(programs("n1"), "doveadm")
+		real, err := os.ReadFile(doveadm)
+		s.must(err)
+		defer os.WriteFile(doveadm, real, 0o755)
+		for _, c := range []struct{ first, move string }{
+			{"Archive", "SELECT INBOX, MOVE 1 Archive"}, {"INBOX", "SELECT INBOX, MOVE 1 Archive"},
+			{"Archive", "SELECT Archive, MOVE 1 INBOX"}, {"INBOX", "SELECT Archive, MOVE 1 INBOX"},
+			{"Archive", "SELECT Archive, MOVE 1 Work"}, {"Work", "SELECT Archive, MOVE 1 Work"},
+			{"Archive", "SELECT Work, MOVE 1 Archive"}, {"Work", "SELECT Work, MOVE 1 Archive"},
+		} {
+			reset(s.t)
+			s.imap("n2", "CREATE Work", "CREATE Archive")
+			s.mail("n2", "a")
+			from, move, _ := strings.Cut(c.move, ", ")
+			if folder := strings.TrimPrefix(from, "SELECT "); folder != "INBOX" {
+				s.imap("n2", "SELECT INBOX", "MOVE 1 "+folder)
+			}
+			s.merge("n2")
+			s.merge("n2")
+			s.imap("n2", from, move)
+			s.must(os.WriteFile(doveadm, []byte(strings.Replace(string(real), "\nexec ", "\n[ \"$1\" != sync ] || { shift; set -- sync -m "+c.first+" \"$@\"; trap 'kill -9 $$' EXIT; }\n", 1)), 0o755))
+			if r := s.pass("n1"); r.Failed+r.Busy != 1 {
+				t.Fatalf("%+v: %q", *r, s.said)
+			}
+			s.must(os.WriteFile(doveadm, real, 0o755))
+			s.joins("n1", move[len("MOVE 1 "):]+" a")
+			if s.t.Failed() {
+				s.t.Fatalf("%s, and only %s was done", c.move, c.first)
+			}
+		}
+	})
+}
+
 // TestMarkedDouble: of a message that came twice the user has marked one for
 // removal. That one goes, and the mark is on no other.
 func TestMarkedDouble(t *testing.T) {
@@ -556,6 +592,44 @@ func TestCopiedBeforeItGoes(t *testing.T) {
 		s.alone("n1")
 		s.on = map[string]func(){"aside on the active side: 1": func() { s.imap("n1", "CREATE Trash", "SELECT INBOX", "COPY 1 Trash") }}
 		s.joins("n1", "Trash a", "Work a")
+	})
+}
+
+// TestMovedBeforeItGoes: they move it instead: that is what they want now, and the other one goes.
+func TestMovedBeforeItGoes(t *testing.T) {
+	everyFormat(t, func(s *scene) {
+		for _, c := range []struct {
+			n1   string   // what the user did there before
+			then []string // and just before something is set aside there, one after the other
+			want string
+		}{
+			{"NOOP", []string{"SELECT INBOX, MOVE 1 Trash"}, "Trash a"},
+			{"NOOP", []string{"SELECT INBOX, MOVE 1 Trash", "SELECT Work, MOVE 1 Archive"}, "Archive a"},
+			{"NOOP", []string{"SELECT INBOX, MOVE 1 Trash", "SELECT Work, MOVE 1 Archive", "SELECT Trash, MOVE 1 Later"}, "Later a"},
+			{"MOVE 1 Archive", []string{"SELECT INBOX, MOVE 1 Trash"}, "Trash a"}, // delivered there twice
+		} {
+			reset(s.t)
+			s.mail("n2", "a")
+			s.imap("n2", "CREATE Work", "CREATE Trash", "CREATE Archive", "CREATE Later", "SELECT INBOX", "MOVE 1 Work")
+			s.alone("n1")
+			if c.n1 != "NOOP" {
+				s.imap("n1", "CREATE Archive", "CREATE Trash", "SELECT INBOX", c.n1)
+				s.must(deliver("n1", "24", s.user, text("a")))
+			}
+			var next func()
+			next = func() {
+				s.imap("n1", strings.Split(c.then[0], ", ")...)
+				if c.then = c.then[1:]; len(c.then) > 0 {
+					s.on["aside on the active side: 1"] = next
+				}
+			}
+			s.on = map[string]func(){"aside on the active side: 1": next}
+			s.pass("n1") // which may leave the rest to the next
+			s.joins("n1", c.want)
+			if len(c.then) > 0 {
+				s.t.Errorf("%q was not done: %q", c.then, s.said)
+			}
+		}
 	})
 }
 

@@ -288,6 +288,11 @@ func (w *world) merge(all bool) {
 			w.say("a pass on %s is killed at its step %d", node, at)
 			w.kill(at, node, addresses)
 		}
+		if w.rand.IntN(3) == 0 && !all {
+			after := time.Duration(w.rand.IntN(1200)) * time.Millisecond
+			w.say("doveadm is killed on both nodes, %v after a pass on %s began", after, node)
+			w.killDoveadm(after, node, addresses)
+		}
 		report := w.pass(node, addresses, all)
 		w.say("a pass on %s: %+v", node, *report)
 		if report.Failed > 0 || report.Busy > 0 {
@@ -319,6 +324,30 @@ func (w *world) kill(at int, node string, addresses []string) {
 		w.say("note: %s", strings.TrimSpace(line))
 	}
 	time.Sleep(50 * time.Millisecond) // for what it left at the other node to see that it is gone
+}
+
+// killDoveadm makes a pass in the middle of which all doveadm are killed, as they may be while they write to a mailbox.
+func (w *world) killDoveadm(after time.Duration, node string, addresses []string) {
+	cmd := exec.Command("/proc/self/exe", append([]string{"pass", "0", node, other(node)}, addresses...)...)
+	var said bytes.Buffer
+	cmd.Stdout = &said
+	if err := cmd.Start(); err != nil {
+		w.fatal("%v", err)
+	}
+	time.Sleep(after)
+	names, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if text, _ := os.ReadFile(name); err == nil && string(text) == "doveadm\n" {
+			args, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
+			w.say("killed %.200q", args)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	_ = cmd.Wait()
+	for line := range strings.Lines(said.String()) {
+		w.say("note: %s", strings.TrimSpace(line))
+	}
 }
 
 func (w *world) pass(node string, addresses []string, all bool) *merge.Report {

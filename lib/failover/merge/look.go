@@ -116,11 +116,18 @@ func (m *merger) deaths(a, o *View) deletions {
 	dead := deletions{}
 	note(dead, m.record.Aside, a, ids(a.Real), m.now())
 	if o != nil {
+		there := *o
 		set := map[string]int64{} // what it set aside by itself, nobody told
 		for _, c := range o.Copies {
 			set[c.ID] = 1
 		}
-		note(dead, set, o, ids(slices.Concat(a.Real, o.Real)), m.now())
+		for _, c := range a.Copies { // and what was set aside here, of which doveadm sync then took the other one
+			if m.record.Aside[c.ID] != 0 {
+				set[c.ID] = 1
+				there.Copies = append(slices.Clip(there.Copies), c)
+			}
+		}
+		note(dead, set, &there, ids(slices.Concat(a.Real, o.Real)), m.now())
 	}
 	for id, d := range m.vanished(a, o) {
 		if !dead.has(id) {

@@ -209,7 +209,7 @@ func (m *merger) round(ctx context.Context) (bool, error) {
 		return true, m.finish(ctx, a, o)
 	}
 	m.out.changed = true
-	if err := m.remember(p.aside, p.gone, p.took); err != nil {
+	if err := m.remember(p.aside, p.twin, p.gone, p.took); err != nil {
 		return false, err
 	}
 	m.out.repaired += p.doubles
@@ -290,6 +290,9 @@ func (m *merger) finish(ctx context.Context, a, o *View) error {
 	}
 	still := after.Real == m.before.Real
 	if still {
+		if err := m.endTwins(a.Copies); err != nil {
+			return err
+		}
 		if err := m.steps(ctx, "active", m.active, cleanup(a, m.record.Gone)); err != nil {
 			return err
 		}

@@ -143,7 +143,10 @@ func surplus(active, other *View, were map[string]moved, here, there map[string]
 		}
 		kept, extra := in(messages, here[was.Here[0]])[0], in(messages, here[was.There[0]])[0]
 		twin := in(o[guid], there[was.There[0]])
-		if len(twin) != 1 || [2]uint32{kept.UID, twin[0].UID} != was.UIDs && (now[0] == 0 || now[1] == 0) {
+		if !kept.among(o[guid]) || len(twin) != 1 { // doveadm sync was not done: it would go on, and remove what was kept
+			continue
+		}
+		if [2]uint32{kept.UID, twin[0].UID} != was.UIDs && (now[0] == 0 || now[1] == 0) {
 			continue
 		}
 		steps = append(steps, unite([]Message{kept}, extra.Flags)...)
@@ -249,7 +252,7 @@ func (m *merger) surplus(ctx context.Context, a, o *View) (done bool, err error)
 		return false, nil
 	}
 	m.out.repaired += len(steps)
-	if err := m.remember(set, nil, nil); err != nil {
+	if err := m.remember(set, nil, nil, nil); err != nil {
 		return false, err
 	}
 	if err := m.steps(ctx, "active", m.active, steps); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // remember notes what is going to be done, on both nodes' disks: a pass that is
 // killed after it must not let that be taken for what the user did.
-func (m *merger) remember(aside map[string]bool, gone deletions, took []Message) error {
+func (m *merger) remember(aside map[string]bool, twins map[string]twin, gone deletions, took []Message) error {
 	if len(aside)+len(took) == 0 {
 		return nil
 	}
@@ -20,6 +20,10 @@ func (m *merger) remember(aside map[string]bool, gone deletions, took []Message)
 		m.set[id] = true
 		delete(m.record.Twins, id) // what else there is are copies, also for a pass after one that broke off
 	}
+	if len(twins) > 0 && m.record.Twins == nil {
+		m.record.Twins = map[string]twin{}
+	}
+	maps.Copy(m.record.Twins, twins)
 	maps.Copy(m.record.Gone, gone)
 	for _, c := range took {
 		if c.ID != "" {
@@ -30,6 +34,16 @@ func (m *merger) remember(aside map[string]bool, gone deletions, took []Message)
 		if err := m.other.note(gone, slices.Sorted(maps.Keys(aside))); err != nil {
 			return err
 		}
+	}
+	return m.save()
+}
+
+// endTwins forgets those that are over, before the copies go that tell it.
+func (m *merger) endTwins(copies []Message) error {
+	before := len(m.record.Twins)
+	maps.DeleteFunc(m.record.Twins, func(id string, t twin) bool { return t.over(id, copies) })
+	if len(m.record.Twins) == before {
+		return nil
 	}
 	return m.save()
 }

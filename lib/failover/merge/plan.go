@@ -41,6 +41,7 @@ type plan struct {
 	doubles       int             // deliveries that were in a folder twice, or in folders of both sides as two messages
 	adopted       int             // copies that become messages
 	aside         map[string]bool // delivery ids of what is set aside
+	twin          map[string]twin // by delivery id, what of it is set aside for others
 	gone          deletions       // and those of it that the user deleted on the other side
 	took          []Message       // copies that become messages on the active side
 }
@@ -63,7 +64,7 @@ type circumstances struct {
 }
 
 func newPlan() *plan {
-	return &plan{active: half{set: map[place]bool{}}, other: half{set: map[place]bool{}}, aside: map[string]bool{}, gone: deletions{}}
+	return &plan{active: half{set: map[place]bool{}}, other: half{set: map[place]bool{}}, aside: map[string]bool{}, twin: map[string]twin{}, gone: deletions{}}
 }
 
 func (p *plan) empty() bool { return len(p.active.steps)+len(p.other.steps) == 0 }
@@ -86,7 +87,7 @@ func prepare(active, other *View, gone deletions, c circumstances) *plan {
 	}
 	a, o := newIndex(active.Real), newIndex(other.Real)
 	p.rivals(a, o, active, other, gone, c)
-	p.twins(a, o, active.Inbox, c)
+	p.twins(a, o, active, c)
 	p.split(&p.active, a.doubles(o.guids))
 	p.split(&p.other, filter(o.doubles(a.guids), func(d double) bool { return !a.guids[d.extra.GUID] }))
 	p.flagged(a, slices.Concat(active.Copies, other.Copies), c.set)

@@ -281,3 +281,30 @@ func TestOnlyMissed(t *testing.T) {
 		t.Errorf("%q; %q on the other side; %d adopted", got, words(p.other.steps), p.adopted)
 	}
 }
+
+// TestDeaths: what one side deleted, after doveadm sync brought the deletion or the user did, lives if a merge set
+// another one aside only then, on either side.
+func TestDeaths(t *testing.T) {
+	copyAt := func(at int64) []Message { return []Message{{UID: 1, GUID: "c", ID: "Q1.mx", Saved: at}} }
+	for why, c := range map[string]struct {
+		here, there []Message // copies
+		aside       bool      // by a merge
+		dead        bool
+	}{
+		"nothing was":       {nil, nil, false, true},
+		"there, since":      {nil, copyAt(11), false, false},
+		"there, before":     {nil, copyAt(9), false, true},
+		"here, since":       {copyAt(11), nil, true, false},
+		"here, before":      {copyAt(9), nil, true, true},
+		"a copy of Postfix": {copyAt(11), nil, false, true},
+	} {
+		m := &merger{record: &record{Aside: map[string]int64{}, Gone: deletions{}}, now: time.Now}
+		if c.aside {
+			m.record.Aside["Q1.mx"] = 11
+		}
+		o := &View{Copies: c.there, Deleted: []Message{{UID: 1, GUID: "g", ID: "Q1.mx", Saved: 10}}}
+		if dead := m.deaths(&View{Copies: c.here}, o); dead.has("Q1.mx") != c.dead || len(o.Copies) != len(c.there) {
+			t.Errorf("%s: %v", why, dead)
+		}
+	}
+}

@@ -67,11 +67,27 @@ func (m Message) used() bool {
 	})
 }
 
-// twin is a message of the active side's inbox that was another one on the other side.
+// twin is a message of the active side that was another one on the other side, or is to be set aside for others.
 type twin struct {
-	GUID  string   `json:"g"`
-	There []string `json:"in"`    // the folders in which the other side had it, one for each instance
-	Names []string `json:"names"` // of those: doveadm sync gives one that both sides made by themselves one GUID
+	GUID   string   `json:"g"`
+	There  []string `json:"in"`               // the folders of the others, one for each instance
+	Names  []string `json:"names"`            // of those: doveadm sync gives one that both sides made by themselves one GUID
+	Copies int      `json:"copies,omitempty"` // how many of the delivery the active side has once one was set aside; 0 until that is begun
+}
+
+// over says whether one was set aside: its user may have moved it just before that.
+func (t twin) over(id string, copies []Message) bool {
+	return t.Copies > 0 && count(copies, id) >= t.Copies
+}
+
+// count is how many messages have a delivery id.
+func count(messages []Message, id string) (n int) {
+	for _, m := range messages {
+		if m.ID == id {
+			n++
+		}
+	}
+	return n
 }
 
 // brought says whether these are the other side's instances, in the folders where it had them. What lies in
@@ -108,8 +124,9 @@ func copiedHere(ours, theirs []Message, inboxHere, inboxThere string) bool {
 // user made has the GUID of the message. If its user moves this side's message too
 // while doveadm sync brings the other's, that is what they want now, and stands for the first of
 // the others; if they have only copied it, it is the one in the inbox that goes: c.twins are those that were
-// in the inbox. Once one of the two was set aside, what else there is are copies.
-func (p *plan) twins(a, o *index, inbox string, c circumstances) {
+// in the inbox, or to be set aside. Once one of the two was, what else there is are copies.
+func (p *plan) twins(a, o *index, active *View, c circumstances) {
+	inbox := active.Inbox
 	for _, id := range slices.Sorted(maps.Keys(a.byID)) {
 		if len(a.byID[id]) < 2 {
 			continue
@@ -120,7 +137,7 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 		}
 		stay := filter(a.byID[id], func(m Message) bool { return arranged[m.GUID] })
 		late := filter(in(a.byID[id], inbox), func(m Message) bool { return !arranged[m.GUID] })
-		if ours := c.twins[id]; arranged[ours.GUID] && !c.set[id] {
+		if ours := c.twins[id]; arranged[ours.GUID] && !ours.over(id, active.Copies) {
 			mine := filter(a.byID[id], func(m Message) bool { return m.GUID == ours.GUID })
 			theirs := filter(a.byID[id], func(m Message) bool { return m.GUID != ours.GUID })
 			if !ours.brought(theirs, c.folders) {
@@ -131,7 +148,12 @@ func (p *plan) twins(a, o *index, inbox string, c circumstances) {
 				stay, late = mine, []Message{slices.MinFunc(theirs, byArrival)}
 			}
 		}
+		if len(late) == 0 {
+			continue
+		}
 		p.setAside(&p.active, stay, late...)
+		others := filter(a.byID[id], func(m Message) bool { return m.GUID != late[0].GUID })
+		p.twin[id] = twin{late[0].GUID, foldersOf(others), namesOf(c.folders, foldersOf(others)), count(active.Copies, id) + len(late)}
 		kept := guids(stay)
 		also := filter(o.byID[id], func(m Message) bool { return kept[m.GUID] }) // doveadm sync may not have brought all of theirs yet
 		for _, m := range late {

@@ -21,6 +21,7 @@ func TestRivals(t *testing.T) {
 		gone          deletions
 		twins         map[string]twin
 		set           map[string]bool
+		copies        []Message // on the active side
 		here, there   []string
 		doubles       int
 	}{
@@ -109,29 +110,29 @@ func TestRivals(t *testing.T) {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}},
 		"unless it was here while doveadm sync brought the other": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx", `\Seen`)}, other: []Message{real(work, 2, g("2"), "Q1.mx", `\Seen`)},
-			twins: map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
+			twins: map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 0}}, here: []string{`flag Archive 1 \Seen`, "aside " + work + " 2"}, doubles: 1},
 		"of which there was a copy: that stays": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5), saved(real(g("d"), 3, g("2"), "Q1.mx"), 4)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}, 0}}, here: []string{"aside " + g("d") + " 3"}, doubles: 1},
 		"and not yet, or no more": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), saved(real(work, 2, g("2"), "Q1.mx"), 5)},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work, "other"}, []string{"Work", "More"}, 0}}},
 		"and was moved on since": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(g("d"), 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 0}}},
 		"which was copied, and the other moved": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Seen`), real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
 			other:  []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 0}},
 			here:   []string{`flag ` + work + ` 2 \Seen`, "aside INBOX 1"}, there: []string{`flag ` + work + ` 2 \Seen`}, doubles: 1},
 		"which was copied to where the other was moved": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx", `\Flagged`), real(work, 1, g("1"), "Q1.mx"), real(work, 5, g("2"), "Q1.mx")},
 			other:  []Message{real(work, 1, g("1"), "Q1.mx"), real(work, 5, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, nil}},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, nil, 0}},
 			here:   []string{`flag ` + work + ` 1,5 \Flagged`, "aside INBOX 1", "aside " + work + " 5"}, there: []string{`flag ` + work + ` 1,5 \Flagged`}, doubles: 2},
 		"the other's folder has another name since": {
 			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, []string{"Projects"}}}, here: []string{"aside " + work + " 2"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{work}, []string{"Projects"}, 0}}, here: []string{"aside " + work + " 2"}, doubles: 1},
 		"which was copied, and the other never came": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, twins: map[string]twin{"Q1.mx": {GUID: g("1")}}},
 		"or was moved and copied": {
@@ -142,11 +143,15 @@ func TestRivals(t *testing.T) {
 		"copied here, moved there: doveadm sync brings it first": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(archive, 1, g("1"), "Q1.mx")}, other: []Message{real(work, 2, g("2"), "Q1.mx")}},
 		"of which one was set aside, after it was copied": {
-			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, set: map[string]bool{"Q1.mx": true}},
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}, copies: []Message{blind(7, "Q1.mx", 0)},
+			twins: map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 1}}, set: map[string]bool{"Q1.mx": true}},
+		"which its user moved just before it would have been set aside": {
+			active: []Message{real(archive, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")}, copies: []Message{blind(7, "Q1.mx", 0)},
+			twins: map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 2}}, set: map[string]bool{"Q1.mx": true},
+			here: []string{"aside " + work + " 2"}, doubles: 1},
 		"which is still where it was": {
 			active: []Message{real(inbox, 1, g("1"), "Q1.mx"), real(work, 2, g("2"), "Q1.mx")},
-			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}}}, here: []string{"aside INBOX 1"}, doubles: 1},
+			twins:  map[string]twin{"Q1.mx": {g("1"), []string{"other"}, []string{"Work"}, 0}}, here: []string{"aside INBOX 1"}, doubles: 1},
 		"no delivery": {
 			active: []Message{real(archive, 1, g("1"), ""), real(inbox, 2, g("2"), "")}, other: []Message{real(work, 1, g("3"), "")}},
 		"another one": {
@@ -156,6 +161,7 @@ func TestRivals(t *testing.T) {
 		if contested(a, o, c.gone, nil) {
 			a.Inbox, o.Inbox = inbox, inbox
 		}
+		a.Copies = c.copies
 		p := prepare(a, o, c.gone, circumstances{late: never, twins: c.twins, set: c.set, folders: map[string]string{"INBOX": inbox, "Archive": archive, "Work": work, "More": g("d")}})
 		if here, there := words(p.active.steps), words(p.other.steps); !slices.Equal(here, c.here) || !slices.Equal(there, c.there) || p.doubles != c.doubles {
 			t.Errorf("%s: active side %q, want %q; other side %q, want %q; %d doubles, want %d", why, here, c.here, there, c.there, p.doubles, c.doubles)
@@ -228,17 +234,27 @@ func TestDeletions(t *testing.T) {
 
 func never(Message) bool { return false }
 
-// TestTwinIsOver: once one of two was set aside, no later pass takes a copy of the other for it, also if this one breaks off.
+// TestTwinIsOver: what is set aside for others is remembered, also if the pass breaks off before or after it was done; and
+// is over before the copy goes.
 func TestTwinIsOver(t *testing.T) {
 	kept := 0
 	m := &merger{
-		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {GUID: "g"}, "Q2.mx": {GUID: "h"}}},
+		record: &record{Aside: map[string]int64{}, Gone: deletions{}, Twins: map[string]twin{"Q1.mx": {GUID: "g"}, "Q2.mx": {GUID: "h"}, "Q3.mx": {GUID: "i"}}},
 		set:    map[string]bool{}, now: time.Now, save: func() error { kept++; return nil },
 	}
-	if err := m.remember(map[string]bool{"Q1.mx": true}, nil, nil); err != nil {
+	now := twin{GUID: "x", Copies: 2}
+	if err := m.remember(map[string]bool{"Q1.mx": true, "Q2.mx": true}, map[string]twin{"Q1.mx": now}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, there := m.record.Twins["Q1.mx"]; there || len(m.record.Twins) != 1 || !m.set["Q1.mx"] || kept != 1 {
+	if _, there := m.record.Twins["Q2.mx"]; there || len(m.record.Twins) != 2 || m.record.Twins["Q1.mx"].GUID != "x" || !m.set["Q1.mx"] || kept != 1 {
 		t.Errorf("it is remembered %d times that these are twins: %v, set aside are %v", kept, m.record.Twins, m.set)
+	}
+	for i, copies := range [][]Message{nil, {blind(1, "Q1.mx", 0), blind(2, "Q3.mx", 0)}, {blind(1, "Q1.mx", 0), blind(2, "Q1.mx", 0)}} {
+		if err := m.endTwins(copies); err != nil {
+			t.Fatal(err)
+		}
+		if done := i == 2; (kept == 2) != done || (len(m.record.Twins) == 1) != done || m.record.Twins["Q3.mx"].GUID != "i" {
+			t.Errorf("%d: remembered %d times: %v", i, kept, m.record.Twins)
+		}
 	}
 }

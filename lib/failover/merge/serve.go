@@ -253,15 +253,21 @@ func (s *Server) traces(guids []string, send func(*answer) error) error {
 	return err
 }
 
-// served forgets when both sides were last equal as this node saw it: the peer, which is the active one now, makes them so.
+// served forgets when both sides were last equal as this node saw it, and what lay where before a merge of its own that
+// broke off: the peer, which is the active one now, makes them so.
 func (s *Server) served() error {
 	rec, err := loadRecord(s.State, s.opened.address)
-	peer := rec.Peers[s.Peer]
-	if err != nil || peer.Ends == nil {
+	if err != nil {
 		return err
 	}
-	peer.Ends = nil
-	rec.Peers[s.Peer] = peer
+	peer, known := rec.Peers[s.Peer]
+	if peer.Ends == nil && len(rec.Were)+len(rec.Twins) == 0 {
+		return nil
+	}
+	rec.Were, rec.Twins = nil, nil
+	if peer.Ends = nil; known {
+		rec.Peers[s.Peer] = peer
+	}
 	return rec.save(s.State, s.opened.address)
 }
 
