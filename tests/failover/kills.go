@@ -87,7 +87,6 @@ func killsIn(w *world) {
 // again until it ends well, after which the node is absent or not, and undoes it.
 func (w *world) interrupt(n *lab.Node, absent bool, before, undo func(), command ...string) {
 	w.Helper()
-	w.unrecorded()
 	w.live(1)
 	run := func(at int, v victim) (steps int, killed bool) {
 		w.Helper()
@@ -186,7 +185,6 @@ func (w *world) again(args ...string) {
 
 // killsSync kills something while standbys are merged, at steps and at any time.
 func killsSync(w *world) {
-	w.unrecorded()
 	w.live(1)
 	kills := map[bool]int{true: 40, false: 8}[w.size.every]
 	tries := 3 * kills

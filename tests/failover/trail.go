@@ -12,6 +12,7 @@ import (
 // recorder stands before doveadm(1) on a node. It writes each call down, so that a finding can be traced to
 // what a merge did, whoever asked for that; and of what leaves a folder, which messages it is.
 const recorder = `#!/bin/sh
+echo recorder >/proc/$$/comm # what is to kill doveadm by its name means another
 user= last=
 for word; do
 	[ "$last" != -u ] || user=$word
@@ -49,16 +50,7 @@ func record(ctx context.Context, nodes []*lab.Node) error {
 	return nil
 }
 
-// unrecorded undoes record where doveadm is to be killed, by its name: the script has the same.
-func (w *world) unrecorded() {
-	w.Helper()
-	for _, n := range w.Nodes {
-		_, err := n.Run(w.ctx, "rm", "-f", "/usr/local/bin/doveadm")
-		w.ok(err)
-	}
-}
-
-// trail is what was done to a user's mailbox on all nodes.
+// trail is what was done to a user's mailbox on all nodes, without the questions.
 func (w *world) trail(user string) string {
 	var all []string
 	for _, n := range w.Nodes {
@@ -69,11 +61,7 @@ func (w *world) trail(user string) string {
 		for line := range strings.Lines(text) {
 			at, call, _ := strings.Cut(line, " ")
 			call, is := strings.CutPrefix(call, user+" ")
-			if _, folder, list := strings.Cut(call, " fetch -u "); list {
-				_, folder, _ = strings.Cut(folder, " mailbox ")
-				call = "list " + folder
-			}
-			if is {
+			if is && !strings.Contains(call, " fetch -u ") {
 				all = append(all, at+" "+n.Name+": "+call)
 			}
 		}

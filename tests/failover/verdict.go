@@ -81,9 +81,9 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	w.verdicts = append(w.verdicts, v)
 	var table strings.Builder
 	w.ok(judge.Table(&table, v))
-	w.Logf("the judge:\n%s%s", &table, v.Details(10))
-	if wrong := v.Wrong(limits); wrong != "" {
-		w.Errorf("the judge found %s; Dovecot's last errors:\n%s", wrong, w.errors())
+	w.Logf("the judge:\n%s", &table)
+	if wrong := v.Wrong(limits); wrong != "" { // only then the rest: a CI keeps little of what is said
+		w.Errorf("the judge found %s:\n%show it came to be:\n%s", wrong, v.Details(10), v.Histories(w.ledger, 5))
 		traced := map[string]bool{}
 		for _, f := range append(slices.Clone(v.Lost), v.Doubled...) {
 			if !f.Kept && !traced[f.User] {
@@ -91,9 +91,7 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 				traced[f.User] = true
 			}
 		}
-	}
-	if histories := v.Histories(w.ledger, 5); histories != "" {
-		w.Logf("how it came to be:\n%s", histories)
+		w.Logf("Dovecot's last errors:\n%s", w.errors())
 	}
 	return v
 }
