@@ -85,12 +85,18 @@ func (l local) real(ctx context.Context) ([]Message, error) {
 	return nil, errMoving
 }
 
+// fetch lists a folder, or all for "*". Where Dovecot finds an index to be wrong it mends that, as after a doveadm sync that was
+// disturbed, and has it right the second time.
 func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
 	const most = 1 << 30 // some millions of messages
-	result, err := run.Run(ctx, run.Cmd{
+	list := run.Cmd{
 		Argv:    []string{"doveadm", "-f", "json", "fetch", "-u", l.address, fields, "mailbox", folder, "all"},
 		Timeout: doveadmTimeout, MaxOutput: most,
-	})
+	}
+	result, err := run.Run(ctx, list)
+	if result.ExitCode == int(diag.TryAgain) && ctx.Err() == nil {
+		result, err = run.Run(ctx, list)
+	}
 	if err != nil {
 		return nil, failed(err, result.ExitCode)
 	}

@@ -1,8 +1,11 @@
 package merge
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"rplan/lib/diag"
 )
 
 func TestRanges(t *testing.T) {
@@ -51,5 +54,19 @@ func TestCheck(t *testing.T) {
 		if err := c.step.check(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", why, err)
 		}
+	}
+}
+
+// TestMended: an index that Dovecot finds to be wrong, and mends, is in nobody's way; one that stays so is.
+func TestMended(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	doveadm(t, `echo >>`+calls+`; [ $(wc -l <`+calls+`) -gt 1 ] || exit 75; echo '[]'`)
+	l := local{address: "ada@example.org"}
+	if messages, err := l.fetch(t.Context(), "*"); err != nil || len(messages) > 0 {
+		t.Errorf("%v, %v", messages, err)
+	}
+	doveadm(t, `exit 75`)
+	if _, err := l.fetch(t.Context(), "*"); diag.KindOf(err) != diag.TryAgain {
+		t.Error(err)
 	}
 }
