@@ -43,6 +43,7 @@ type letter struct {
 	erased  bool // or one of its copies was, perhaps: else one must be left
 	divided bool
 	apart   bool      // and not merged since
+	again   int       // how often its user filed it from the inbox though they had filed all there was: they were shown it twice
 	copies  []leaving // of which some were made while the sides were apart
 	gone    []leaving // of items meanwhile
 }
@@ -209,6 +210,9 @@ func (l *letter) follow(e Event) {
 			i.may[f] = true
 		}
 	case Moved:
+		if e.Folder == "INBOX" && !i.folders["INBOX"] && !e.Maybe {
+			l.again++
+		}
 		if e.Folder != e.To {
 			l.meet(i, e.To)
 		}

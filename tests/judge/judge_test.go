@@ -85,7 +85,7 @@ func event(act Act, words ...string) Event {
 	return e
 }
 
-// Each row is a ledger, what the active side holds, and what is to be found: l lost, d doubled, b back, f flags, p places, x damaged.
+// Each row is a ledger, what the active side holds, and what is to be found: l lost, d doubled, w filed twice, b back, f flags, p places, x damaged.
 func TestJudge(t *testing.T) {
 	arrived := event(Accepted)
 	for name, c := range map[string]struct {
@@ -160,7 +160,7 @@ func TestJudge(t *testing.T) {
 		v := Judge(l, map[string]Sides{"u": {Active: c.box}})
 		got := ""
 		for i, f := range v.findings() {
-			got += strings.Repeat("ldbfpxs"[i:i+1], len(f.all))
+			got += strings.Repeat("ldwbfpxs"[i:i+1], len(f.all))
 		}
 		if got != c.want {
 			t.Errorf("%s: found %q, want %q\n%s", name, got, c.want, v.Details(9))
@@ -210,6 +210,32 @@ func TestDeliveryTwice(t *testing.T) {
 	}
 	if v := Judge(l, map[string]Sides{"u": {Active: box}}); len(v.Doubled) != 1 {
 		t.Errorf("doubled: %v", v.Doubled)
+	}
+}
+
+// Who is shown a message twice, and files both, has it twice. It is doubled if one of the two is still in the inbox, or
+// where nobody was shown two, as on two sides that did not know of each other.
+func TestFiledTwice(t *testing.T) {
+	moved, again := event(Moved, ">Work"), event(Moved, ">Trash")
+	for name, c := range map[string]struct {
+		events         []Event
+		places         []string
+		filed, doubled int
+	}{
+		"both":               {[]Event{moved, again}, []string{"Work", "Trash"}, 1, 0},
+		"one":                {[]Event{moved}, []string{"Work", "Trash"}, 0, 1},
+		"one, the other not": {[]Event{moved, again}, []string{"Work", "INBOX"}, 0, 1},
+		"two of three":       {[]Event{moved, again}, []string{"Work", "Trash", "Archive"}, 0, 1},
+		"on two sides":       {[]Event{moved, event(Divided), again}, []string{"Work", "Trash"}, 0, 1},
+		"once, of two":       {[]Event{moved, again}, []string{"Trash"}, 0, 0},
+	} {
+		l := &Ledger{}
+		for _, e := range append([]Event{event(Accepted)}, c.events...) {
+			l.Write(e)
+		}
+		if v := Judge(l, map[string]Sides{"u": {Active: one(c.places...)}}); len(v.Filed) != c.filed || len(v.Doubled) != c.doubled {
+			t.Errorf("%s: filed %v, doubled %v", name, v.Filed, v.Doubled)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // Table prints verdicts, one a line.
 func Table(w io.Writer, verdicts ...*Verdict) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "scenario\tseed\tsent\taccepted\tacts\tlost\tdoubled\tback\tflags\tfolders\tdamaged\tsides\t"+
+	fmt.Fprintln(t, "scenario\tseed\tsent\taccepted\tacts\tlost\tdoubled\tfiled\tback\tflags\tfolders\tdamaged\tsides\t"+
 		"logins refused\tunavailable\tunreachable\tbroken\tworked\toutage\tpages failed\tseconds\t")
 	for _, v := range verdicts {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t", v.Scenario, v.Seed, v.Sent, v.Accepted, v.Acts)
@@ -43,7 +43,7 @@ type findings struct {
 }
 
 func (v *Verdict) findings() []findings {
-	return []findings{{"lost", v.Lost}, {"doubled", v.Doubled}, {"resurrected", v.Resurrected}, {"flags", v.Flags},
+	return []findings{{"lost", v.Lost}, {"doubled", v.Doubled}, {"filed", v.Filed}, {"resurrected", v.Resurrected}, {"flags", v.Flags},
 		{"folders", v.Folders}, {"damaged", v.Damaged}, {"sides", v.Sides}}
 }
 

@@ -34,6 +34,7 @@ type Verdict struct {
 
 	Lost        []Finding `json:"lost"`        // accepted, not deleted, and not on the active side
 	Doubled     []Finding `json:"doubled"`     // once more than the user's own copies explain
+	Filed       []Finding `json:"filed"`       // the same, but the user was shown both in the inbox and put each elsewhere
 	Resurrected []Finding `json:"resurrected"` // deleted by the user, and there
 	Flags       []Finding `json:"flags"`       // not what the user set
 	Folders     []Finding `json:"folders"`     // not where the user put it; or no such folder
@@ -131,7 +132,11 @@ func (c *court) letters() {
 		if back > 0 {
 			c.find(&c.v.Resurrected, "%s was deleted and is in %s", token, places(found))
 		}
-		if len(found)-back > most {
+		switch excess := len(found) - back - most; {
+		case excess <= 0:
+		case excess <= l.again && !slices.ContainsFunc(found, func(s seen) bool { return s.folder == "INBOX" }):
+			c.find(&c.v.Filed, "%s is in %s, want %d", token, places(found), most)
+		default:
 			c.find(&c.v.Doubled, "%s is in %s, want %d", token, places(found), most)
 		}
 		c.match(token, l, found)
