@@ -16,7 +16,7 @@ import (
 // where they are killed while users are moved, one time after the other, see moved.
 var (
 	afterKills = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "outage": 60}
-	afterMoves = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "outage": 60, "resurrected": 2, "flags": 2, "folders": 2}
+	afterMoves = judge.Limits{"refused": -1, "unavailable": -1, "pages": -1, "outage": 60, "filed": 2, "resurrected": 2, "flags": 2, "folders": 2}
 )
 
 // victim is what is killed, on all nodes at once; kill says what it killed where.

@@ -76,7 +76,6 @@ func (w *world) hold(v *judge.Verdict, limits judge.Limits) *judge.Verdict {
 	w.Helper()
 	limits = maps.Clone(limits)
 	limits["outage"] += longest + int(2*w.blackout.Seconds())
-	limits["filed"] = 2 // by users who act every second, while a mail is delivered again: the next pass would have made one of the two
 	limits["acts"], limits["worked"] = len(w.users), len(w.users)
 	v.Scenario, v.Seed = w.Name(), w.seed
 	w.verdicts = append(w.verdicts, v)
@@ -109,7 +108,7 @@ func (w *world) onlyOn(away *lab.Node, tokens ...string) {
 	})
 	// Of the rest, little can be said as long as a part is missing. A move that was being merged
 	// when the node went shows in both folders until it is back.
-	v := w.hold(judge.Judge(w.ledger, sides), judge.Limits{"lost": -1, "resurrected": -1, "flags": -1, "folders": -1, "sides": -1, "unavailable": -1, "pages": -1, "doubled": 1})
+	v := w.hold(judge.Judge(w.ledger, sides), judge.Limits{"lost": -1, "resurrected": -1, "flags": -1, "folders": -1, "sides": -1, "unavailable": -1, "pages": -1, "filed": -1, "doubled": 1})
 	queued, err := away.Run(w.ctx, "/bin/sh", "-c", "grep -rhaoE 'judge-[0-9a-z]{13}' /var/spool/postfix; true")
 	w.ok(err)
 	for _, lost := range v.Lost {

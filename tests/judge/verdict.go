@@ -134,13 +134,22 @@ func (c *court) letters() {
 		}
 		switch excess := len(found) - back - most; {
 		case excess <= 0:
-		case excess <= l.again && !slices.ContainsFunc(found, func(s seen) bool { return s.folder == "INBOX" }):
+		case excess <= l.again && distinct(found) && !slices.ContainsFunc(found, func(s seen) bool { return s.folder == "INBOX" }):
 			c.find(&c.v.Filed, "%s is in %s, want %d", token, places(found), most)
 		default:
 			c.find(&c.v.Doubled, "%s is in %s, want %d", token, places(found), most)
 		}
 		c.match(token, l, found)
 	}
+}
+
+// distinct says whether each was delivered by itself.
+func distinct(found []seen) bool {
+	all := map[string]bool{}
+	for _, s := range found {
+		all[s.GUID] = true
+	}
+	return len(all) == len(found)
 }
 
 // different is how many different messages two sides have between them.

@@ -94,7 +94,7 @@ func (l local) fetch(ctx context.Context, folder string) ([]Message, error) {
 		Timeout: doveadmTimeout, MaxOutput: most,
 	}
 	result, err := run.Run(ctx, list)
-	if result.ExitCode == int(diag.TryAgain) && ctx.Err() == nil {
+	if result.ExitCode == int(diag.TryAgain) && ctx.Err() == nil && !errors.Is(err, run.ErrTimeout) {
 		result, err = run.Run(ctx, list)
 	}
 	if err != nil {

@@ -124,6 +124,7 @@ func (m *merger) deaths(a, o *View) deletions {
 		for _, c := range a.Copies { // and what was set aside here, of which doveadm sync then took the other one
 			if m.record.Aside[c.ID] != 0 {
 				set[c.ID] = 1
+				c.Saved = min(c.Saved, m.record.Aside[c.ID]+slowly) // a late copy of Postfix's tells nothing
 				there.Copies = append(slices.Clip(there.Copies), c)
 			}
 		}
@@ -164,7 +165,7 @@ func (m *merger) late(c Message) bool {
 // countRecovered counts what came of the messages that only the other side had, and notes which those are now. Not all come:
 // what the user deleted on this side is still on the other one before doveadm sync.
 func (m *merger) countRecovered(a, o *View) {
-	x := newIndex(a.Real)
+	x, removed := newIndex(a.Real), guids(a.Deleted)
 	for guid := range m.theirs {
 		if x.guids[guid] {
 			m.out.recovered++
@@ -172,7 +173,7 @@ func (m *merger) countRecovered(a, o *View) {
 	}
 	m.theirs = map[string]bool{}
 	for _, message := range o.Real {
-		if !x.guids[message.GUID] && (message.ID == "" || len(x.byID[message.ID]) == 0) {
+		if !x.guids[message.GUID] && !removed[message.GUID] && (message.ID == "" || len(x.byID[message.ID]) == 0) {
 			m.theirs[message.GUID] = true
 		}
 	}

@@ -345,15 +345,15 @@ func (m *merger) quick(ctx context.Context) error {
 }
 
 // carried records that the other side has all that this one had before the last
-// doveadm sync, and nothing else: unless its users may be at work there too, or this side had not
-// all of the other's in the last list, so that only a comparison tells. again is for folders that doveadm sync has to look at once more.
+// doveadm sync, and nothing else: unless its users may be at work there too, which
+// only a comparison tells. again is for folders that doveadm sync has to look at once more.
 func (m *merger) carried(ctx context.Context, again bool) error {
 	there, err := m.other.stamp(ctx)
 	if err != nil {
 		return err
 	}
 	peer := m.record.Peers[m.task.Peer]
-	peer.Remote, peer.Equal = there.Real, !m.task.Overlap && len(m.theirs) == 0
+	peer.Remote, peer.Equal, peer.Lacked = there.Real, !m.task.Overlap, len(m.theirs) > 0
 	peer.Tree, peer.Again, peer.Boot, peer.Ends = m.before.Tree, again, boot(), m.ends
 	m.record.Twins = nil
 	m.record.Peers[m.task.Peer] = peer

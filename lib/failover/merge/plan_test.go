@@ -288,19 +288,20 @@ func TestDeaths(t *testing.T) {
 	copyAt := func(at int64) []Message { return []Message{{UID: 1, GUID: "c", ID: "Q1.mx", Saved: at}} }
 	for why, c := range map[string]struct {
 		here, there []Message // copies
-		aside       bool      // by a merge
+		aside       int64     // when a merge did that
 		dead        bool
 	}{
-		"nothing was":       {nil, nil, false, true},
-		"there, since":      {nil, copyAt(11), false, false},
-		"there, before":     {nil, copyAt(9), false, true},
-		"here, since":       {copyAt(11), nil, true, false},
-		"here, before":      {copyAt(9), nil, true, true},
-		"a copy of Postfix": {copyAt(11), nil, false, true},
+		"nothing was":            {nil, nil, 0, true},
+		"there, since":           {nil, copyAt(11), 0, false},
+		"there, before":          {nil, copyAt(9), 0, true},
+		"here, since":            {copyAt(11), nil, 11, false},
+		"here, before":           {copyAt(9), nil, 9, true},
+		"a copy of Postfix":      {copyAt(11), nil, 0, true},
+		"and one, long after it": {copyAt(200), nil, 10 - slowly, true},
 	} {
 		m := &merger{record: &record{Aside: map[string]int64{}, Gone: deletions{}}, now: time.Now}
-		if c.aside {
-			m.record.Aside["Q1.mx"] = 11
+		if c.aside != 0 {
+			m.record.Aside["Q1.mx"] = c.aside
 		}
 		o := &View{Copies: c.there, Deleted: []Message{{UID: 1, GUID: "g", ID: "Q1.mx", Saved: 10}}}
 		if dead := m.deaths(&View{Copies: c.here}, o); dead.has("Q1.mx") != c.dead || len(o.Copies) != len(c.there) {

@@ -61,15 +61,16 @@ func (a adoption) is(m Message) bool {
 
 // peerRecord is where the mailbox stands with another node.
 type peerRecord struct {
-	Local  string            `json:"local"`           // digest of this side before the last doveadm sync
-	Remote string            `json:"remote"`          // digest of the other after it
-	Equal  bool              `json:"equal"`           // both were seen to be equal, since when only this side was used
-	At     int64             `json:"at"`              // of the last comparison that found them equal, in seconds since 1970
-	State  string            `json:"state,omitempty"` // doveadm sync's own, after it had nothing in its way
-	Tree   string            `json:"tree,omitempty"`  // digest of this side's folders before the last doveadm sync, or at a comparison after it
-	Again  bool              `json:"again,omitempty"` // that had changed: doveadm sync has to look once more
-	Boot   string            `json:"boot,omitempty"`  // of this machine when that was
-	Ends   map[string]logEnd `json:"ends,omitempty"`  // where this side's logs ended before the last doveadm sync; nil also if the other node has been the active one since
+	Local  string            `json:"local"`            // digest of this side before the last doveadm sync
+	Remote string            `json:"remote"`           // digest of the other after it
+	Equal  bool              `json:"equal"`            // both were seen to be equal, since when only this side was used
+	At     int64             `json:"at"`               // of the last comparison that found them equal, in seconds since 1970
+	State  string            `json:"state,omitempty"`  // doveadm sync's own, after it had nothing in its way
+	Tree   string            `json:"tree,omitempty"`   // digest of this side's folders before the last doveadm sync, or at a comparison after it
+	Again  bool              `json:"again,omitempty"`  // that had changed: doveadm sync has to look once more
+	Boot   string            `json:"boot,omitempty"`   // of this machine when that was
+	Ends   map[string]logEnd `json:"ends,omitempty"`   // where this side's logs ended before the last doveadm sync; nil also if the other node has been the active one since
+	Lacked bool              `json:"lacked,omitempty"` // in the last list this side had not all of the other's: what doveadm sync brought nobody compared
 }
 
 // boot is another one after each start of the machine (random(4), boot_id).
@@ -202,6 +203,8 @@ func (r *record) needs(task Task, here, there Stamp, now time.Time, tidy bool) n
 	case !known && here == Stamp{} && there == Stamp{}:
 		return nothing
 	case !known, !peer.Equal, peer.Remote != there.Real, peer.Local == "" && here.Real != "", here.Real == "" && there.Real != "", there.Copies > 0 && (tidy || now.Sub(time.Unix(there.OldestCopy, 0)).Abs() > settle):
+		return full
+	case peer.Lacked:
 		return full
 	case peer.Local == here.Real && !peer.Again:
 		return nothing

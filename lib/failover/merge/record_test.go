@@ -19,7 +19,7 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	r.Local, r.Since, r.Why = "l", 5, "n2 sleeps"
-	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7, "s", "t", true, "u", map[string]logEnd{"/x": {1, 2}}}, deletion{8, 9}, 10, adoption{"g", 11}
+	r.Peers["n2"], r.Gone["Q1.mx"], r.Aside["Q2.mx"], r.Took["Q3.mx"] = peerRecord{"a", "b", true, 7, "s", "t", true, "u", map[string]logEnd{"/x": {1, 2}}, true}, deletion{8, 9}, 10, adoption{"g", 11}
 	r.Left = map[string][]int64{"g": {time.Now().Unix()}}
 	if err := r.save(state, user); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestPrune(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	long, short := now.Add(-settle-time.Minute).Unix(), now.Add(-settle/2).Unix()
 	known := func(local, remote string, equal bool) *record {
-		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1, "s", "t", false, boot(), nil}}}
+		return &record{Local: local, Peers: map[string]peerRecord{"n2": {local, remote, equal, 1, "s", "t", false, boot(), nil, false}}}
 	}
 	adopted := known("a", "b", true)
 	adopted.Took = map[string]adoption{"Q1.mx": {"g", short}, "Q2.mx": {"h", 1}}
@@ -101,6 +101,8 @@ func TestNeeds(t *testing.T) {
 	restarted.Peers["n2"] = peerRecord{Local: "a", Remote: "b", Equal: true, At: 1, Tree: "t", Boot: "another"}
 	again := known("a", "b", true)
 	again.Peers["n2"] = peerRecord{Local: "a", Remote: "b", Equal: true, At: 1, Tree: "t", Again: true, Boot: boot()}
+	lacked := known("a", "b", true)
+	lacked.Peers["n2"] = peerRecord{Local: "a", Remote: "b", Equal: true, At: 1, Tree: "t", Boot: boot(), Lacked: true}
 	for why, c := range map[string]struct {
 		r           *record
 		here, there Stamp
@@ -117,6 +119,7 @@ func TestNeeds(t *testing.T) {
 		"unchanged after a restart":                 {restarted, Stamp{Real: "a", Tree: "t"}, Stamp{Real: "b"}, false, nothing},
 		"folders had changed here":                  {again, Stamp{Real: "a", Tree: "t"}, Stamp{Real: "b"}, false, quick},
 		"folders changed here":                      {known("a", "b", true), Stamp{Real: "x", Tree: "y"}, Stamp{Real: "b"}, false, quick},
+		"the last list lacked what came":            {lacked, Stamp{Real: "a", Tree: "t"}, Stamp{Real: "b"}, false, full},
 		"used there":                                {known("a", "b", true), Stamp{Real: "a"}, Stamp{Real: "x"}, false, full},
 		"gone here":                                 {known("a", "b", true), Stamp{}, Stamp{Real: "b"}, false, full},
 		"gone there":                                {known("a", "b", true), Stamp{Real: "a"}, Stamp{}, false, full},

@@ -152,7 +152,7 @@ func (p *plan) twins(a, o *index, active *View, c circumstances) {
 			continue
 		}
 		p.setAside(&p.active, stay, late...)
-		others := filter(a.byID[id], func(m Message) bool { return m.GUID != late[0].GUID })
+		others := filter(stay, func(m Message) bool { return m.GUID != late[0].GUID })
 		p.twin[id] = twin{late[0].GUID, foldersOf(others), namesOf(c.folders, foldersOf(others)), count(active.Copies, id) + len(late)}
 		kept := guids(stay)
 		also := filter(o.byID[id], func(m Message) bool { return kept[m.GUID] }) // doveadm sync may not have brought all of theirs yet
