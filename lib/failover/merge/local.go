@@ -73,7 +73,8 @@ func (l local) list(ctx context.Context) (*View, error) {
 // real is what is in the folders that the user sees. Of what they move or remove just then nobody
 // can tell whether it is an upload: it is asked for again.
 func (l local) real(ctx context.Context) ([]Message, error) {
-	for range 5 {
+	const tries = 5
+	for range tries {
 		messages, err := l.fetch(ctx, "*")
 		if err != nil {
 			return nil, err

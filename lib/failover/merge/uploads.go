@@ -56,23 +56,21 @@ func (l local) origins(ctx context.Context, folder string, uids []uint32, origin
 		Argv:    []string{"doveadm", "-f", "json", "fetch", "-u", l.address, "uid size.virtual date.received.unixtime", "mailbox-guid", folder, "uid", ranges(uids)},
 		Timeout: doveadmTimeout,
 	})
-	if result.ExitCode == int(diag.TryAgain) && len(uids) > 1 { // one of them is damaged
+	switch damaged := result.ExitCode == int(diag.TryAgain); {
+	case damaged && len(uids) > 1: // one of them is
 		for _, uid := range uids {
 			if err := l.origins(ctx, folder, []uint32{uid}, origins); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	if result.ExitCode == int(diag.TryAgain) {
+	case damaged:
 		origins[place{folder, uids[0]}] = origin{}
 		return nil
-	}
-	if err == nil && len(bytes.TrimSpace(result.Stdout)) == 0 {
-		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return failed(err, result.ExitCode)
+	case len(bytes.TrimSpace(result.Stdout)) == 0:
+		return nil
 	}
 	var rows []struct {
 		UID      string `json:"uid"`
